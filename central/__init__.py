@@ -1,0 +1,3 @@
+"""The shared services: policy service, issuer, record store."""
+
+from __future__ import annotations

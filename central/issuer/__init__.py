@@ -1,0 +1,3 @@
+"""Enrols instances and certifies their keys."""
+
+from __future__ import annotations

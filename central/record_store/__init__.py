@@ -1,0 +1,3 @@
+"""Verifies, dedupes and keeps records; answers audit queries."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Text segments in, one Label out."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The part of the gateway that touches the world."""
+
+from __future__ import annotations

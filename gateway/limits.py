@@ -1,0 +1,150 @@
+"""Every bound in the system, each with its reason. Nothing in Gatepost is unbounded.
+
+Owns: numbers. Refuses: logic. Units stand last in each name. A bound that an operator may
+move is the *default* of a configuration field of the same name; the others are laws.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# -- HTTP ---------------------------------------------------------------------------------
+HEAD_BYTES_MAX: Final = 32 * 1024
+"""Delegation tokens reach 8 KiB and SDKs add a dozen headers; nginx and Envoy sit at 32-60 KiB."""
+HEADERS_MAX: Final = 100
+TARGET_BYTES_MAX: Final = 8 * 1024
+BODY_BYTES_MAX: Final = 16 * 1024 * 1024
+"""A long-context prompt is ~4 MiB; images in base64 take the rest. The body is held in memory
+whole, because it is classified before it is forwarded."""
+CONNECTIONS_MAX: Final = 1_024
+CALLS_IN_FLIGHT_MAX: Final = 256
+BODIES_IN_MEMORY_BYTES_MAX: Final = 256 * 1024 * 1024
+HEAD_SECONDS_MAX: Final = 10.0
+"""Absolute, not per read: a per-read timeout keeps every slow-head connection open."""
+BODY_SECONDS_MAX: Final = 60.0
+KEEP_ALIVE_IDLE_SECONDS_MAX: Final = 300.0
+UPSTREAM_CONNECT_SECONDS_MAX: Final = 10.0
+UPSTREAM_FIRST_BYTE_SECONDS_MAX: Final = 300.0
+"""Reasoning models think for minutes before their first byte."""
+STREAM_IDLE_SECONDS_MAX: Final = 300.0
+CALL_SECONDS_MAX: Final = 3_600.0
+UPSTREAM_CONNECTIONS_IDLE_MAX: Final = 64
+UPSTREAM_IDLE_SECONDS_MAX: Final = 55.0
+"""Below the 60 s at which most load balancers drop an idle connection."""
+CHUNK_BYTES: Final = 64 * 1024
+
+# -- JSON that callers send ---------------------------------------------------------------
+JSON_DEPTH_MAX: Final = 64
+JSON_INTEGER_MAX: Final = 2**53 - 1
+"""Beyond it two readers of one body may see two numbers (RFC 8259 section 6)."""
+
+# -- identity ------------------------------------------------------------------------------
+TOKEN_BYTES_MAX: Final = 8 * 1024
+TOKEN_CACHE_ENTRIES_MAX: Final = 4_096
+TOKEN_CACHE_SECONDS_MAX: Final = 300
+ACTOR_DEPTH_MAX: Final = 4
+IDENTITY_FAILURES_PER_SECOND_MAX: Final = 20
+DENIALS_PER_SECOND_MAX: Final = 20
+DENIALS_BURST_MAX: Final = 200
+"""A denial loop must not fill the spool for everybody."""
+PARENT_HOPS_MAX: Final = 4
+
+# -- classification ------------------------------------------------------------------------
+SCAN_BYTES_MAX: Final = 1024 * 1024
+SCAN_ON_LOOP_BYTES_MAX: Final = 64 * 1024
+"""hyperscan needs about 0.5 ms for 64 KiB; more goes to a worker thread."""
+SCAN_EVENTS_MAX: Final = 20_000
+SCAN_CANDIDATES_PER_RULE_MAX: Final = 256
+SEGMENTS_MAX: Final = 20_000
+
+# -- records -------------------------------------------------------------------------------
+RECORD_BYTES_MAX: Final = 16 * 1024
+"""Reserved per record before a call is forwarded; see the caps below."""
+FACTS_BYTES_MAX: Final = 4 * 1024
+FACT_SCALAR_BYTES_MAX: Final = 64
+
+# Caps of single values, in bytes of their JSON text (quotes not counted), and of lists, in
+# elements. ``tests/unit/gateway/test_record_caps.py`` builds the largest record they allow and
+# holds it below RECORD_BYTES_MAX.
+NAME_BYTES_MAX: Final = 63
+PERSON_ID_BYTES_MAX: Final = 256
+PERSON_ISS_BYTES_MAX: Final = 256
+TOKEN_ID_BYTES_MAX: Final = 128
+AGENT_ID_BYTES_MAX: Final = 256
+AGENT_LABEL_BYTES_MAX: Final = 96
+ROLES_MAX: Final = 16
+SCOPES_MAX: Final = 16
+ROLE_BYTES_MAX: Final = 64
+DELEGATION_MAX: Final = 4
+DELEGATION_BYTES_MAX: Final = 128
+CATEGORIES_MAX: Final = 16
+CATEGORY_BYTES_MAX: Final = 32
+MODEL_BYTES_MAX: Final = 128
+TOOL_BYTES_MAX: Final = 128
+TOOL_CALL_ID_BYTES_MAX: Final = 96
+UPSTREAMS_MAX: Final = 4
+HOSTED_TOOLS_MAX: Final = 8
+HOSTED_TOOL_BYTES_MAX: Final = 48
+REFERENCES_MAX: Final = 8
+REFERENCE_BYTES_MAX: Final = 96
+RULES_MAX: Final = 12
+RULE_ID_BYTES_MAX: Final = 48
+OBLIGATIONS_MAX: Final = 8
+OBLIGATION_BYTES_MAX: Final = 64
+ABSENT_MAX: Final = 12
+CUTS_MAX: Final = 8
+PATH_BYTES_MAX: Final = 48
+TRACE_BYTES_MAX: Final = 55
+"""A W3C traceparent is exactly 55 characters."""
+EXT_MAX: Final = 4
+EXT_BYTES_MAX: Final = 64
+ATTEMPTS_MAX: Final = 4
+FINISH_REASONS_MAX: Final = 8
+FINISH_REASON_BYTES_MAX: Final = 32
+REQUEST_ID_BYTES_MAX: Final = 96
+DAMAGED_RANGES_MAX: Final = 64
+QUARANTINED_MAX: Final = 64
+BUILD_BYTES_MAX: Final = 96
+ADMIN_TEXT_BYTES_MAX: Final = 512
+ADMIN_PARAMETERS_MAX: Final = 32
+LISTENERS_MAX: Final = 8
+"""Bounds ``counters.turned_away``: codes x listeners must fit one heartbeat."""
+
+# -- spool ---------------------------------------------------------------------------------
+SEGMENT_BYTES: Final = 4 * 1024 * 1024
+SPOOL_BYTES_MAX: Final = 256 * 1024 * 1024
+SPOOL_KEPT_BYTES: Final = 64 * 1024
+"""Kept for heartbeat, rotate, recovered and seal, so that a full spool can still say so."""
+SPOOL_HIGH_WATER_PERCENT: Final = 95
+SPOOL_LOW_WATER_PERCENT: Final = 85
+BATCH_RECORDS_MAX: Final = 256
+BATCH_BYTES_MAX: Final = 1024 * 1024
+QUARANTINE_SECONDS_MAX: Final = 30 * 24 * 3600
+
+# -- shipping ------------------------------------------------------------------------------
+SHIP_RECORDS_MAX: Final = 500
+SHIP_BYTES_MAX: Final = 4 * 1024 * 1024
+SHIP_RETRY_SECONDS_MAX: Final = 30.0
+RETRY_AFTER_SECONDS_MAX: Final = 300.0
+SERVICE_SECONDS_MAX: Final = 10.0
+SERVICE_ANSWER_BYTES_MAX: Final = 1024 * 1024
+HEARTBEAT_SECONDS_MAX: Final = 15 * 60
+CHAIN_HEAD_SECONDS: Final = 60.0
+
+# -- policy --------------------------------------------------------------------------------
+POLICY_HEAD_BYTES_MAX: Final = 16 * 1024
+POLICY_BUNDLE_BYTES_MAX: Final = 8 * 1024 * 1024
+POLICY_ROOT_BYTES_MAX: Final = 64 * 1024
+POLICY_RULES_MAX: Final = 5_000
+POLICY_CONDITION_DEPTH_MAX: Final = 8
+POLICY_CONDITIONS_PER_RULE_MAX: Final = 64
+POLICY_VERSION_JUMP_MAX: Final = 1_000_000
+REFRESH_SECONDS_MIN: Final = 30.0
+REFRESH_SECONDS_MAX: Final = 60.0
+ROOT_WALK_MAX: Final = 32
+
+# -- keys and time -------------------------------------------------------------------------
+CERTIFICATE_SECONDS: Final = 24 * 3600
+ENROL_WAIT_MS: Final = 2_000
+UNCERTIFIED_SECONDS_MAX: Final = 900
+CLOCK_SUSPECT_SECONDS: Final = 60

@@ -1,0 +1,3 @@
+"""Provider bodies in, one CallView out."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The daemon process, the same in every topology."""
+
+from __future__ import annotations

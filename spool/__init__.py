@@ -1,0 +1,3 @@
+"""The on-disk record buffer: durable before the answer, shipped afterwards."""
+
+from __future__ import annotations
