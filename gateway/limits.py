@@ -91,7 +91,8 @@ RULES_MAX: Final = 12
 RULE_ID_BYTES_MAX: Final = 48
 OBLIGATIONS_MAX: Final = 8
 OBLIGATION_BYTES_MAX: Final = 64
-ABSENT_MAX: Final = 12
+ABSENT_MAX: Final = 25
+"""Every member of the eight fields that can be null, once."""
 CUTS_MAX: Final = 8
 PATH_BYTES_MAX: Final = 48
 TRACE_BYTES_MAX: Final = 55
