@@ -141,7 +141,14 @@ class GatepostError(Exception):
 
 
 class TurnAway(GatepostError):
-    """No ruling is possible: the peer's bytes or our own condition rule it out."""
+    """No ruling is possible: the peer's bytes or our own condition rule it out.
+
+    ``allow``: the methods that the path takes, for ``method_not_allowed``.
+    """
+
+    def __init__(self, code: str, detail: str = "", *, allow: tuple[str, ...] = ()) -> None:
+        super().__init__(code, detail)
+        self.allow = allow
 
 
 class RequestRefused(GatepostError):
