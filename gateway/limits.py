@@ -33,6 +33,19 @@ UPSTREAM_IDLE_SECONDS_MAX: Final = 55.0
 """Below the 60 s at which most load balancers drop an idle connection."""
 CHUNK_BYTES: Final = 64 * 1024
 
+# -- sockets ------------------------------------------------------------------------------
+LISTEN_BACKLOG: Final = 1_024
+"""Connections that wait for accept; the kernel cuts it to net.core.somaxconn (4096)."""
+UNIX_PATH_BYTES_MAX: Final = 107
+"""``sun_path`` has 108 bytes with its closing zero (unix(7))."""
+FREE_PORT_ATTEMPTS_MAX: Final = 32
+"""A port free on 127.0.0.1 may be taken on ::1; the kernel draws the first one at random."""
+UPSTREAM_ADDRESSES_MAX: Final = 8
+"""Addresses of one name that are tried: more would each get too small a share of the time."""
+KEEP_ALIVE_PROBE_SECONDS: Final = 45
+"""Below the 4 minutes at which common NAT gateways forget a silent connection: a reasoning
+model may be silent longer than that."""
+
 # -- JSON that callers send ---------------------------------------------------------------
 JSON_DEPTH_MAX: Final = 64
 JSON_INTEGER_MAX: Final = 2**53 - 1
@@ -129,6 +142,11 @@ SHIP_RETRY_SECONDS_MAX: Final = 30.0
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
 SERVICE_SECONDS_MAX: Final = 10.0
 SERVICE_ANSWER_BYTES_MAX: Final = 1024 * 1024
+SERVICE_CONNECTIONS_MAX: Final = 4
+"""Per central service: a long poll, a batch, a chain head and one to spare."""
+SERVICE_IDLE_SECONDS_MAX: Final = 4.0
+"""Below the 5 s after which uvicorn drops an idle connection: a POST that may not be repeated
+should not meet a closing one."""
 HEARTBEAT_SECONDS_MAX: Final = 15 * 60
 CHAIN_HEAD_SECONDS: Final = 60.0
 
@@ -145,6 +163,11 @@ REFRESH_SECONDS_MAX: Final = 60.0
 ROOT_WALK_MAX: Final = 32
 
 # -- keys and time -------------------------------------------------------------------------
+CLOCK_STATE_SECONDS: Final = 5.0
+"""How long the kernel's word about its clock is reused: every record carries it."""
+CREDENTIAL_BYTES_MAX: Final = 8 * 1024
+"""Cloud access tokens reach 2 KiB; a head must still fit what upstreams take."""
+CREDENTIAL_CHECK_SECONDS: Final = 1.0
 CERTIFICATE_SECONDS: Final = 24 * 3600
 ENROL_WAIT_MS: Final = 2_000
 UNCERTIFIED_SECONDS_MAX: Final = 900
