@@ -157,6 +157,18 @@ POLICY_ROOT_BYTES_MAX: Final = 64 * 1024
 POLICY_RULES_MAX: Final = 5_000
 POLICY_CONDITION_DEPTH_MAX: Final = 8
 POLICY_CONDITIONS_PER_RULE_MAX: Final = 64
+POLICY_PATH_BYTES_MAX: Final = 128
+POLICY_TESTS_MAX: Final = 1_000
+"""Self-tests run before each activation; with 1 000 rules they stay below 0.1 s."""
+POLICY_CANDIDATES_KEPT_MAX: Final = 1_024
+"""Distinct call targets whose candidate rules are remembered; more start the memory anew."""
+POLICY_ENVELOPE_SPARE_BYTES: Final = 16 * 1024
+"""Beside the base64 of the payload: room for 60 signatures."""
+POLICY_BLOBS_KEPT_MAX: Final = 8
+POLICY_QUARANTINED_MAX: Final = 4
+OPEN_ON_EXPIRED_SECONDS_MAX: Final = 24 * 3600
+POLICY_REFRESH_NOW_SECONDS_MIN: Final = 1.0
+"""Between two refreshes asked for by hand, so that a loop of them is no load on the service."""
 POLICY_VERSION_JUMP_MAX: Final = 1_000_000
 REFRESH_SECONDS_MIN: Final = 30.0
 REFRESH_SECONDS_MAX: Final = 60.0
@@ -172,3 +184,19 @@ CERTIFICATE_SECONDS: Final = 24 * 3600
 ENROL_WAIT_MS: Final = 2_000
 UNCERTIFIED_SECONDS_MAX: Final = 900
 CLOCK_SUSPECT_SECONDS: Final = 60
+REQUEST_SKEW_SECONDS_MAX: Final = 24 * 3600
+"""Of ``Gatepost-Signed``: a bad clock must not keep records from being delivered."""
+ENROL_NONCE_SECONDS: Final = 120
+"""Long enough for a token from a slow attestor, short enough to keep the table small."""
+ENROL_NONCES_MAX: Final = 10_000
+"""Nonces are given to anybody who asks: bounded, and expired ones are dropped first."""
+
+# -- central services ------------------------------------------------------------------------
+QUERY_PAGE_MAX: Final = 1_000
+EXPORT_PAGE_RECORDS: Final = 500
+ENROL_BYTES_MAX: Final = 64 * 1024
+"""A projected token or JWT-SVID is at most some KiB."""
+HEADS_KEPT_MAX: Final = 100
+"""Signed policy heads kept per scope: each supersedes the one before it."""
+CENTRAL_READERS_MAX: Final = 4
+"""Reading database connections; one more writes."""

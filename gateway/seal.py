@@ -32,6 +32,8 @@ from gateway.timestamp import time_micros
 SIGNATURE_BYTES: Final = 64
 PUBLIC_KEY_BYTES: Final = 32
 SEED_BYTES: Final = 32
+WRAP_KEY_BYTES: Final = 32
+WRAP_NONCE_BYTES: Final = 24
 
 
 def pae(payload_type: str, payload: bytes) -> bytes:
@@ -120,6 +122,23 @@ def verify(framed: bytes, signature: bytes, public: bytes) -> bool:
     except CryptoError:
         return False
     return True
+
+
+def wrap(secret: bytes, key: bytes, nonce: bytes) -> bytes:
+    """``secret`` encrypted for keeping (NaCl secretbox); the nonce stands before the box.
+
+    ``key``: 32 bytes; ``nonce``: 24 bytes that were never used with this key.
+    """
+    return nonce + bindings.crypto_secretbox(secret, nonce, key)
+
+
+def unwrap(wrapped: bytes, key: bytes) -> bytes:
+    """The inverse of ``wrap``. Raises DocumentInvalid (``wrapped``): other key or other bytes."""
+    nonce, box = wrapped[:WRAP_NONCE_BYTES], wrapped[WRAP_NONCE_BYTES:]
+    try:
+        return bytes(bindings.crypto_secretbox_open(box, nonce, key))
+    except (CryptoError, ValueError) as error:
+        raise DocumentInvalid("wrapped", "the wrapped key does not open") from error
 
 
 def unbase64(text: str, what: str) -> bytes:
