@@ -50,6 +50,22 @@ model may be silent longer than that."""
 JSON_DEPTH_MAX: Final = 64
 JSON_INTEGER_MAX: Final = 2**53 - 1
 """Beyond it two readers of one body may see two numbers (RFC 8259 section 6)."""
+JSON_NUMBER_CHARACTERS_MAX: Final = 64
+"""The longest shortest-form double has 24; policy compares exact decimals, whose cost is their
+length."""
+JSON_IN_STRING_DEPTH_MAX: Final = 3
+"""JSON text inside a JSON string (tool arguments, tool results) is opened this many times."""
+POINTER_CHARACTERS_MAX: Final = 96
+"""A JSON pointer in an error's detail is cut here: its keys came from the caller."""
+RPC_BATCH_MAX: Final = 32
+"""Messages in one JSON-RPC batch: each reserves records of its own."""
+
+# -- what upstreams answer ----------------------------------------------------------------
+OBSERVED_JSON_BYTES_MAX: Final = 1024 * 1024
+"""A whole JSON answer is held this far to read usage; a larger one passes by unread."""
+STREAM_EVENT_BYTES_MAX: Final = 1024 * 1024
+"""One server-sent event. The largest real ones (a final response object, an image part) stay
+below; what is larger passes by unread, except on tool-server streams, where it ends the stream."""
 
 # -- identity ------------------------------------------------------------------------------
 TOKEN_BYTES_MAX: Final = 8 * 1024
