@@ -8,11 +8,15 @@ Refuses: keys and signatures (``seal.py``) and judging freshness, thresholds or 
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import msgspec
 
+from gateway import limits
 from gateway.errors import DocumentInvalid
+
+Integer = Annotated[int, msgspec.Meta(ge=-limits.JSON_INTEGER_MAX, le=limits.JSON_INTEGER_MAX)]
+"""An integer that every JSON reader sees alike; decoding refuses others, encoding does not."""
 
 _TYPE: Final = "application/vnd.gatepost.{}.v1+json"
 
@@ -66,7 +70,7 @@ class Envelope(Document, frozen=True, rename={"payload_type": "payloadType"}):
 
 class Role(Document, frozen=True):
     keyids: list[str]
-    threshold: int
+    threshold: Integer
 
 
 class Roles(Document, frozen=True):
@@ -85,9 +89,9 @@ class Root(Document, frozen=True):
     thresholds of both N and N+1.
     """
 
-    spec: int
-    version: int
-    epoch: int
+    spec: Integer
+    version: Integer
+    epoch: Integer
     custody: str
     issued: str
     expires: str
@@ -97,9 +101,9 @@ class Root(Document, frozen=True):
 
 
 class BundlePin(Document, frozen=True):
-    version: int
+    version: Integer
     digest: str
-    length: int
+    length: Integer
 
 
 class Lock(Document, frozen=True):
@@ -108,18 +112,18 @@ class Lock(Document, frozen=True):
 
 
 class Refresh(Document, frozen=True):
-    min_seconds: int
-    max_seconds: int
+    min_seconds: Integer
+    max_seconds: Integer
 
 
 class PolicyHead(Document, frozen=True):
     """The short-lived pin of the current bundle, signed by the policy service's own key."""
 
-    spec: int
+    spec: Integer
     scope: str
-    epoch: int
-    version: int
-    root_version: int
+    epoch: Integer
+    version: Integer
+    root_version: Integer
     issued: str
     expires: str
     bundle: BundlePin
@@ -136,7 +140,7 @@ class Attestation(Document, frozen=True):
     issuer: str | None
     subject: str
     pod_uid: str | None
-    worker: int
+    worker: Integer
 
 
 class KeyCert(Document, frozen=True):
@@ -160,25 +164,25 @@ class LogSeen(Document, frozen=True):
     """The newest checkpoint a daemon has checked: size in leaves, ``root`` base64."""
 
     origin: str
-    size: int
+    size: Integer
     root: str
 
 
 class Counters(Document, frozen=True):
     """Cumulative since ``start``: outcome → count; turned_away: code → listener → count."""
 
-    decisions: dict[str, int]
-    completions: dict[str, int]
-    turned_away: dict[str, dict[str, int]]
+    decisions: dict[str, Integer]
+    completions: dict[str, Integer]
+    turned_away: dict[str, dict[str, Integer]]
 
 
 class ChainHead(Document, frozen=True):
     """Where an instance's chain stands; posted every 60 s whether or not shipping works."""
 
     instance: str
-    durable_seq: int
+    durable_seq: Integer
     record_hash: str
-    acked_seq: int
+    acked_seq: Integer
     counters: Counters
     log_seen: LogSeen | None
 
@@ -210,8 +214,8 @@ class RequestSender(Document, frozen=True):
 
 class RequestOf(Document, frozen=True):
     instance: str
-    first_seq: int
-    last_seq: int
+    first_seq: Integer
+    last_seq: Integer
 
 
 class SignedRequest(Document, frozen=True):
@@ -236,7 +240,7 @@ class EnrolAttestation(Document, frozen=True):
 
     type: str
     token: str
-    worker: int
+    worker: Integer
 
 
 class Enrol(Document, frozen=True):
@@ -264,11 +268,11 @@ class ParentLink(Document, frozen=True):
 
     id: str
     instance: str
-    seq: int
+    seq: Integer
     record_hash: str
     request_sha256: str
     time: str
-    hops: int
+    hops: Integer
 
 
 DOCUMENTS: Final[dict[str, type[Document]]] = {

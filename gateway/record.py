@@ -18,7 +18,7 @@ from typing import Final
 import msgspec
 
 from gateway import vocabulary as words
-from gateway.documents import Counters, Envelope, LogSeen
+from gateway.documents import Counters, Envelope, Integer, LogSeen
 
 VERSION: Final = 1
 
@@ -35,7 +35,7 @@ class Chain(_Part, frozen=True):
     """
 
     instance: str
-    seq: int
+    seq: Integer
     prev: str
     kid: str
 
@@ -70,10 +70,10 @@ class Data(_Part, frozen=True):
 
 class Policy(_Part, frozen=True):
     scope: str | None
-    version: int | None
+    version: Integer | None
     digest: str | None
     state: str
-    age_ms: int | None
+    age_ms: Integer | None
     engine: str | None
     shadow: str | None
 
@@ -106,15 +106,15 @@ class Ruling(_Part, frozen=True):
     rules: list[str]
     unknown_rules: list[str]
     obligations: list[str]
-    status: int | None
+    status: Integer | None
     commit: str
     fail_open: bool
 
 
 class Clock(_Part, frozen=True):
     source: str
-    err_ms: int | None
-    mono_us: int
+    err_ms: Integer | None
+    mono_us: Integer
     boot_id: str | None
 
 
@@ -138,7 +138,7 @@ class Number(_Part, frozen=True):
     num: str
 
 
-FactValue = str | int | bool | Number | None | list[str]
+FactValue = str | Integer | bool | Number | None | list[str]
 
 
 class Facts(_Part, frozen=True):
@@ -157,7 +157,7 @@ class Absent(_Part, frozen=True):
 
 class Cut(_Part, frozen=True):
     path: str
-    length: int
+    length: Integer
     digest: str
 
 
@@ -170,19 +170,19 @@ class DecisionDigest(_Part, frozen=True):
 class Parent(_Part, frozen=True):
     id: str
     instance: str
-    seq: int
+    seq: Integer
     record_hash: str
     request_sha256: str
     time: str
-    hops: int
+    hops: Integer
 
 
 class Usage(_Part, frozen=True):
-    input: int | None
-    output: int | None
-    cache_read: int | None
-    cache_creation: int | None
-    reasoning: int | None
+    input: Integer | None
+    output: Integer | None
+    cache_read: Integer | None
+    cache_creation: Integer | None
+    reasoning: Integer | None
 
 
 class Attempt(_Part, frozen=True):
@@ -190,23 +190,23 @@ class Attempt(_Part, frozen=True):
 
     upstream: str
     region: str
-    status: int | None
+    status: Integer | None
     code: str | None
-    latency_us: int
+    latency_us: Integer
 
 
 class Latency(_Part, frozen=True):
-    policy: int
-    classify: int
-    commit: int
-    upstream: int | None
-    first_byte: int | None
-    total: int
+    policy: Integer
+    classify: Integer
+    commit: Integer
+    upstream: Integer | None
+    first_byte: Integer | None
+    total: Integer
 
 
 class Bytes(_Part, frozen=True):
-    in_: int = msgspec.field(name="in")
-    out: int
+    in_: Integer = msgspec.field(name="in")
+    out: Integer
 
 
 class CompletionDigest(_Part, frozen=True):
@@ -216,25 +216,25 @@ class CompletionDigest(_Part, frozen=True):
 
 class Continues(_Part, frozen=True):
     instance: str
-    seq: int
+    seq: Integer
     record_hash: str
 
 
 class DamagedRange(_Part, frozen=True):
-    first_seq: int
-    last_seq: int
+    first_seq: Integer
+    last_seq: Integer
 
 
 class Quarantined(_Part, frozen=True):
     file: str
-    length: int
+    length: Integer
     digest: str
 
 
 class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The first members of every record, in this order and for ever."""
 
-    v: int
+    v: Integer
     kind: str
     id: str
     tenant: str
@@ -269,7 +269,7 @@ class Decision(_Record, frozen=True, kw_only=True):
     digest: DecisionDigest
     parent: Parent | str | None
     trace: str | None
-    ext: dict[str, str | int] | None
+    ext: dict[str, str | Integer] | None
 
 
 class Completion(_Record, frozen=True, kw_only=True):
@@ -282,7 +282,7 @@ class Completion(_Record, frozen=True, kw_only=True):
     usage: Usage
     finish_reasons: list[str]
     upstream_request_id: str | None
-    status: int | None
+    status: Integer | None
     latency_us: Latency
     bytes: Bytes
     digest: CompletionDigest
@@ -290,9 +290,9 @@ class Completion(_Record, frozen=True, kw_only=True):
 
 
 class Heartbeat(_Record, frozen=True, kw_only=True):
-    durable_seq: int
+    durable_seq: Integer
     record_hash: str
-    acked_seq: int
+    acked_seq: Integer
     counters: Counters
     log_seen: LogSeen | None
     certificate: Envelope | None
@@ -305,9 +305,9 @@ class Rotate(_Record, frozen=True, kw_only=True):
 
 class Recovered(_Record, frozen=True, kw_only=True):
     instance: str
-    last_seq: int | None
+    last_seq: Integer | None
     last_hash: str | None
-    cut_bytes: int
+    cut_bytes: Integer
     ambiguous: bool
     damaged: list[DamagedRange]
     quarantined: list[Quarantined]
@@ -345,7 +345,7 @@ UNCHAINED: Final = Chain(instance="", seq=-1, prev="", kid="")
 class Leading(msgspec.Struct, frozen=True):
     """The first members of any record of any version: all that a store may rely on."""
 
-    v: int
+    v: Integer
     kind: str
     id: str
     tenant: str

@@ -165,22 +165,22 @@ def open_envelope(
 ) -> bytes:
     """The payload of a DSSE envelope that ``threshold`` distinct ``keys`` signed.
 
-    ``keys``: keyid → 32 public-key bytes; signatures by other keys are ignored, and a keyid
-    counts once however often it signed. Raises DocumentInvalid (``unreadable``, ``type``,
-    ``signature``, ``threshold``). The payload is not parsed here.
+    ``keys``: keyid → 32 public-key bytes; signatures by other keys are ignored, and a key
+    counts once however often and under however many keyids it signed. Raises DocumentInvalid
+    (``unreadable``, ``type``, ``signature``, ``threshold``). The payload is not parsed here.
     """
     sealed = parse_envelope(data) if isinstance(data, bytes) else data
     if sealed.payload_type != payload_type:
         raise DocumentInvalid("type", f"is {sealed.payload_type!r}, wanted {payload_type!r}")
     payload = unbase64(sealed.payload, "unreadable")
     framed = pae(payload_type, payload)
-    good: set[str] = set()
+    good: set[bytes] = set()
     for entry in sealed.signatures:
         public = keys.get(entry.keyid)
-        if public is None or entry.keyid in good:
+        if public is None or public in good:
             continue
         if verify(framed, unbase64(entry.sig, "unreadable"), public):
-            good.add(entry.keyid)
+            good.add(public)
     if threshold < 1 or len(good) < threshold:
         reason = "threshold" if good else "signature"
         raise DocumentInvalid(reason, f"{len(good)} of {threshold} needed signatures are valid")
