@@ -142,6 +142,10 @@ LISTENERS_MAX: Final = 8
 
 # -- spool ---------------------------------------------------------------------------------
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
+SEGMENT_BYTES_MIN: Final = 256 * 1024
+"""Room for the kept bytes and a dozen of the largest records."""
+SEGMENT_BYTES_MAX: Final = 64 * 1024 * 1024
+"""Recovery holds one segment in memory."""
 SPOOL_BYTES_MAX: Final = 256 * 1024 * 1024
 SPOOL_KEPT_BYTES: Final = 64 * 1024
 """Kept for heartbeat, rotate, recovered and seal, so that a full spool can still say so."""
@@ -150,11 +154,30 @@ SPOOL_LOW_WATER_PERCENT: Final = 85
 BATCH_RECORDS_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 1024 * 1024
 QUARANTINE_SECONDS_MAX: Final = 30 * 24 * 3600
+SPOOL_FREE_BYTES_MIN: Final = 16 * 1024 * 1024
+"""No new segment on a volume with less: the kubelet evicts before a disk is quite full."""
+SPOOL_PRESSURE_PERCENT: Final = 80
+SEGMENT_FILL_BYTES: Final = 256 * 1024
+"""Zero bytes written and synced at a time while a segment is prepared: commits get in between."""
+SEGMENT_RETRY_SECONDS: Final = 5.0
+"""How long to wait before another segment is tried on a volume that had no room."""
 
 # -- shipping ------------------------------------------------------------------------------
 SHIP_RECORDS_MAX: Final = 500
 SHIP_BYTES_MAX: Final = 4 * 1024 * 1024
 SHIP_RETRY_SECONDS_MAX: Final = 30.0
+SHIP_RETRY_SECONDS_FIRST: Final = 0.5
+SHIP_LINGER_SECONDS: Final = 0.2
+"""A lone record waits this long for company: a request a record would cost more than the call."""
+SHIP_REFUSALS_MAX: Final = 3
+"""A record refused alone this often is poison, and is set aside."""
+SHIP_POISONED_MAX: Final = 10
+"""So many set aside with no success between them is not poison but a store that reads another
+format; nothing more is set aside."""
+SHIP_SET_ASIDE_SECONDS: Final = 300.0
+"""How long a dead instance waits whose records the store does not let us ship."""
+SHIP_SILENCE_SECONDS: Final = 120.0
+"""Two refresh intervals with records waiting and none taken: the alarm ``not_shipping``."""
 RETRY_AFTER_SECONDS_MAX: Final = 300.0
 SERVICE_SECONDS_MAX: Final = 10.0
 SERVICE_ANSWER_BYTES_MAX: Final = 1024 * 1024
