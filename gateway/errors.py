@@ -178,3 +178,7 @@ class DocumentInvalid(Exception):
 
 class ConfigInvalid(Exception):
     """The configuration cannot be used; the message names file, path and remedy."""
+
+
+class ListenFailed(Exception):
+    """A listener could not be made; the message names the address and what to do."""
