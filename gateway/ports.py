@@ -43,6 +43,8 @@ class WallClock(Protocol):
 
 
 class Entropy(Protocol):
+    """Chance: keys, ids, nonces and jitter."""
+
     def bytes(self, count: int) -> bytes:
         """``count`` unpredictable bytes."""
 
@@ -74,6 +76,9 @@ class FileSystem(Protocol):
     def make_directory(self, path: str, mode: int) -> None:
         """Create ``path`` and its missing parents; an existing directory is left as it is."""
 
+    def directory_mode(self, path: str) -> int:
+        """Permission bits of a directory; raises NotADirectoryError, also for a symbolic link."""
+
     def list_directory(self, path: str) -> list[str]:
         """Names, sorted; raises FileNotFoundError."""
 
@@ -99,15 +104,21 @@ class FileSystem(Protocol):
 
 
 class Lock(Protocol):
+    """A held advisory lock; the kernel drops it when the process dies."""
+
     def release(self) -> None: ...
 
 
 class Disk(Protocol):
+    """Where synchronous file work runs, one piece after the other."""
+
     async def run(self, work: Callable[[FileSystem], ResultT]) -> ResultT:
         """Run ``work`` on the disk; one at a time, in order. Never abandoned by cancellation."""
 
 
 class Dialer(Protocol):
+    """Outgoing connections; the address checked is the one dialled."""
+
     async def connect_tcp(self, host: str, port: int, *, tls_name: str | None) -> ByteStream:
         """A connection, with TLS if ``tls_name`` is given.
 
@@ -142,13 +153,19 @@ class RecordLog(Protocol):
         Raises TurnAway (``spool_full``, ``disk_failed``, ``no_key``, ``draining``).
         """
 
-    async def commit(self, reservation: Reservation, *drafts: Record) -> list[Receipt]:
-        """Seal ``drafts`` as one group and return once they are durable (fsynced).
+    def submit(self, reservation: Reservation, *drafts: Record) -> Commit:
+        """Seal ``drafts`` now, in order, as one group, and queue them for the disk.
 
-        Sealing happens before the first await, so order of calls is order of seq. A caller that
-        is cancelled gives up waiting; the records are written all the same. Raises TurnAway
-        (``disk_failed``).
+        Synchronous: order of calls is order of seq. What was submitted is written whether or
+        not anybody waits. Raises TurnAway (``disk_failed``).
         """
+
+
+class Commit(Protocol):
+    """Records on their way to the disk."""
+
+    async def wait(self) -> list[Receipt]:
+        """Return once they are durable (fsynced). Raises TurnAway (``disk_failed``)."""
 
 
 class SealDraft(Protocol):

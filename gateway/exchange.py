@@ -1,0 +1,122 @@
+"""The life of one call, top to bottom: the file to read first.
+
+    admit → identify, read, classify → decide → commit the record → forward
+    → stream back → commit the completion
+
+The laws that this file keeps, each with a test of its name:
+
+* no byte of a ruling or of an upstream's answer leaves before its decision record is durable;
+* nothing is forwarded without a ``Permit``, and only ``decide`` makes one;
+* one decision record per call, refusals included; the policy snapshot is read once;
+* an error is the absence of a decision, and fails closed.
+
+Owns: the order of the steps and the translation of every error into one ruling or one
+turn-away. Refuses: doing any step itself; it awaits only on ports (``wire.py``, ``ports.py``).
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from gateway import refusal
+from gateway.call import Route
+from gateway.decide import Denial, Permit
+from gateway.errors import TurnAway
+from gateway.forward import forward
+from gateway.recording import Finding
+from gateway.ruling import Ruling, Rulings, rule
+from gateway.understanding import understand
+from gateway.wire import ApplicationGone, Incoming
+from gateway.world import Context, World
+
+RECORDS_PER_CALL = 2
+"""A decision and its completion; a tool server's own requests reserve theirs when they come."""
+
+
+async def handle_exchange(incoming: Incoming, world: World) -> None:
+    """Serve one request. Every outcome is answered here; only cancellation passes through."""
+    route: Route | None = None
+    try:
+        route = world.routes.match(incoming.head)
+        with world.in_flight.admitted():
+            await _serve(_context(incoming, route, world))
+    except TurnAway as turned_away:
+        await _turn_away(incoming, route, turned_away, world)
+    except ApplicationGone:
+        incoming.abort()
+    except Exception as error:  # the boundary: a fault of ours must not look like an answer
+        world.report("exchange_failed", error)
+        await _turn_away(incoming, route, TurnAway("internal_error"), world)
+
+
+def _context(incoming: Incoming, route: Route, world: World) -> Context:
+    wall_us = world.clock.wall_us()
+    return Context(
+        world=world,
+        incoming=incoming,
+        route=route,
+        snapshot=world.policy(),
+        wall_us=wall_us,
+        now_us=max(wall_us, world.signed_time_us()),
+        started_seconds=anyio.current_time(),
+    )
+
+
+async def _serve(context: Context) -> None:
+    world = context.world
+    known = await understand(context)
+    with world.in_flight.holding(len(known.body or b"")):
+        reservation = world.log.reserve(RECORDS_PER_CALL * len(known.calls))
+        try:
+            rulings = rule(context, known)
+            commit = world.log.submit(reservation, *rulings.drafts)
+            for draft in rulings.drafts:
+                world.decided(draft)
+            finding = Finding(policy_us=rulings.policy_us, classify_us=known.classify_us)
+            if not _answers_first(rulings):
+                began = anyio.current_time()
+                await commit.wait()
+                finding.commit_us = round((anyio.current_time() - began) * 1e6)
+            denied = rulings.denied
+            if denied is not None:
+                await _refuse(context, denied)
+            else:
+                await forward(context, known, rulings, commit, reservation, finding)
+        finally:
+            reservation.release()
+
+
+def _answers_first(rulings: Rulings) -> bool:
+    """Whether the fsync may overlap with the upstream call: ``record_commit`` of the policy."""
+    return all(
+        isinstance(one.verdict, Permit) and one.verdict.ruling.commit == "before_response"
+        for one in rulings.each
+    )
+
+
+async def _refuse(context: Context, denied: Ruling) -> None:
+    verdict = denied.verdict
+    assert isinstance(verdict, Denial)
+    snapshot = context.snapshot
+    shown = snapshot is not None and snapshot.show_rule_ids
+    await context.incoming.answer(
+        refusal.refuse(
+            verdict.code,
+            context.route.protocol,
+            decision_id=denied.draft.id,
+            rules=verdict.ruling.rules if shown else (),
+            approval_digest=verdict.approval_digest,
+            call=denied.call,
+        )
+    )
+
+
+async def _turn_away(
+    incoming: Incoming, route: Route | None, turned_away: TurnAway, world: World
+) -> None:
+    world.tally.turned_away(turned_away.code, incoming.peer.listener)
+    protocol = None if route is None else route.protocol
+    try:
+        await incoming.answer(refusal.turn_away(turned_away.code, protocol))
+    except ApplicationGone:
+        incoming.abort()

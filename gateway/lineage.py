@@ -1,0 +1,79 @@
+"""Where a call came from, as its headers say: W3C trace context and a gateway in front of us.
+
+Owns: the trace id that a record keeps, and checking ``X-Gatepost-Parent``, the signed link to
+the decision of a gateway in front. Refuses: following a link that does not verify under our
+root; it is recorded as ``claimed:`` and counts for nothing.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from gateway import documents, limits, record, seal
+from gateway.call import Head
+from gateway.documents import Envelope, ParentLink
+from gateway.errors import DocumentInvalid, TurnAway
+
+PARENT_HEADER: Final = "x-gatepost-parent"
+_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_CLAIM_CHARACTERS_MAX: Final = 40
+
+
+class ParentHeader(documents.Document, frozen=True):
+    """The header's value, base64url of this JSON: the link and the certificate of its signer."""
+
+    link: Envelope
+    certificate: Envelope
+
+
+def trace_of(head: Head) -> str | None:
+    """The ``traceparent`` (W3C Trace Context level 1), or None where it is absent or malformed."""
+    value = head.headers.get("traceparent")
+    return value if value is not None and _TRACEPARENT.fullmatch(value) else None
+
+
+class Lineage:
+    """Checks parent links against the issuer keys of the trusted root."""
+
+    def __init__(self, issuer_keys: Callable[[], dict[str, bytes]]) -> None:
+        self._issuer_keys = issuer_keys
+
+    def parent_of(self, head: Head, body: bytes) -> record.Parent | str | None:
+        """The verified parent, ``claimed:…`` for one that does not verify, None without one.
+
+        A link holds for one body only: ``request_sha256`` must be that of ``body``. Raises
+        TurnAway (``malformed_request``) for a verified link of too many hops: a loop.
+        """
+        value = head.headers.get(PARENT_HEADER)
+        if value is None:
+            return None
+        try:
+            link = self._verified(value, body)
+        except DocumentInvalid:
+            return "claimed:" + re.sub(r"[^A-Za-z0-9_-]", "", value)[:_CLAIM_CHARACTERS_MAX]
+        if link.hops > limits.PARENT_HOPS_MAX:
+            raise TurnAway("malformed_request", "the call went through too many gateways")
+        return record.Parent(**{name: getattr(link, name) for name in link.__struct_fields__})
+
+    def _verified(self, value: str, body: bytes) -> ParentLink:
+        try:
+            data = base64.urlsafe_b64decode(value + "=" * (-len(value) % 4))
+            header = msgspec.json.decode(data, type=ParentHeader)
+        except (binascii.Error, ValueError, RecursionError) as error:
+            raise DocumentInvalid("unreadable", f"{PARENT_HEADER}: {error}") from error
+        certificate = seal.open_certificate(header.certificate, self._issuer_keys())
+        payload = seal.open_envelope(
+            header.link, documents.PARENT, {certificate.kid: seal.public_key(certificate.pub)}
+        )
+        link = documents.decode_exact(payload, ParentLink)
+        if link.instance != certificate.instance:
+            raise DocumentInvalid("instance", "the link names another instance than its signer")
+        if link.request_sha256 != seal.sha256_text(body):
+            raise DocumentInvalid("request", "the link was made for another request")
+        return link

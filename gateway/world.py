@@ -1,0 +1,61 @@
+"""All that one call may touch, and one call's own context.
+
+Owns: two frozen bundles of values that every step is handed. Refuses: behaviour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import msgspec
+
+from gateway.call import CallView, Head, Label, Peer, Principal, Route
+from gateway.inflight import InFlight
+from gateway.lineage import Lineage
+from gateway.ports import RecordLog, WallClock
+from gateway.rate import KeyedBuckets
+from gateway.record import Decision
+from gateway.recording import Scribe
+from gateway.routes import RouteTable
+from gateway.snapshot import Snapshot
+from gateway.tally import Tally
+from gateway.wire import Incoming, Upstreams
+
+
+class World(msgspec.Struct, frozen=True, kw_only=True):
+    """The gateway's surroundings. Built once, by the composition root.
+
+    ``signed_time_us``: the newest time that a verified signature vouches for; identity and
+    policy use the later of it and the wall clock. ``decided``: told of each submitted decision, for
+    counters and onlookers. ``report``: an unexpected fault, for the log.
+    """
+
+    routes: RouteTable
+    identify: Callable[[Peer, Head, int], Principal]
+    classify: Callable[[CallView], Awaitable[Label]]
+    policy: Callable[[], Snapshot | None]
+    signed_time_us: Callable[[], int]
+    log: RecordLog
+    upstreams: Upstreams
+    credentials: Callable[[str | None], tuple[tuple[str, str], ...]]
+    scribe: Scribe
+    tally: Tally
+    decided: Callable[[Decision], None]
+    in_flight: InFlight
+    clock: WallClock
+    lineage: Lineage
+    identity_failures: KeyedBuckets
+    denials: KeyedBuckets
+    report: Callable[[str, BaseException], None]
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """One call. ``snapshot`` is read once, here (law 4); ``now_us`` is the trusted time."""
+
+    world: World
+    incoming: Incoming
+    route: Route
+    snapshot: Snapshot | None
+    wall_us: int
+    now_us: int
+    started_seconds: float

@@ -1,0 +1,235 @@
+"""Enrolment: an instance key gets its certificate, and a new key before the old one ends.
+
+Owns: the talk with the issuer (nonce, proof of possession, attestation), the checks on what it
+answers, renewal at two thirds of a certificate's life, and telling the record store about each
+certificate. Refuses: deciding without a certificate (``Instance`` and ``InFlight`` hold that
+window) and trusting an issuer key that is not in the pinned root.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar
+
+import anyio
+import msgspec
+
+from gateway import attestation, documents, limits, seal
+from gateway.documents import Enrol, EnrolAttestation, Envelope, KeyCert
+from gateway.errors import DocumentInvalid
+from gateway.ports import Entropy, Service, ServiceUnreachable, WallClock
+from gateway.timestamp import time_micros, time_text
+from sidecar.eventlog import EventLog
+from sidecar.instance import Instance
+
+_T = TypeVar("_T", bound=msgspec.Struct)
+
+_RETRY_SECONDS: Final = 1.0
+_RENEW_AT: Final = 2 / 3
+
+
+class EnrolmentRefused(Exception):
+    """The issuer answered no; ``final`` means that asking again cannot help (exit 78)."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(f"{status} {code}: {message}")
+        self.status = status
+        self.code = code
+        self.final = code == "wrong_tenant"
+
+
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """What an enrolment states about the daemon."""
+
+    tenant: str
+    region: str
+    topology: str
+    worker: int
+
+
+class Enroller:
+    """Keeps the instance certified. ``host_key`` attests; ``token`` registers it once."""
+
+    def __init__(
+        self,
+        *,
+        instance: Instance,
+        place: Place,
+        issuer: Service,
+        store: Service,
+        host_key: Callable[[], Awaitable[seal.Signer]],
+        token: Callable[[], Awaitable[str | None]],
+        issuer_keys: Callable[[], dict[str, bytes]],
+        certified: Callable[[Envelope, KeyCert, seal.Signer | None], Awaitable[None]],
+        clock: WallClock,
+        entropy: Entropy,
+        log: EventLog,
+    ) -> None:
+        self._instance = instance
+        self._place = place
+        self._issuer = issuer
+        self._store = store
+        self._host_key = host_key
+        self._token = token
+        self._issuer_keys = issuer_keys
+        self._certified = certified
+        self._clock = clock
+        self._entropy = entropy
+        self._log = log
+        self.last_error: str | None = None
+        self.refused: EnrolmentRefused | None = None
+
+    async def run(self) -> None:
+        """Enrol, renew, for ever; returns only when the issuer refuses this place for good."""
+        signer: seal.Signer | None = None
+        failures = 0
+        while True:
+            try:
+                await self._obtain(signer)
+                failures = 0
+                self.last_error = None
+            except EnrolmentRefused as refused:
+                self._failed(str(refused))
+                if refused.final:
+                    self.refused = refused
+                    return
+                failures += 1
+            except (ServiceUnreachable, DocumentInvalid) as error:
+                self._failed(str(error))
+                failures += 1
+            if failures:
+                # Full jitter: a fleet that lost its issuer must not come back in step.
+                ceiling = min(limits.SHIP_RETRY_SECONDS_MAX, _RETRY_SECONDS * 2.0**failures)
+                await anyio.sleep(0.05 + ceiling * self._entropy.fraction())
+                continue
+            await anyio.sleep(self._seconds_until_renewal())
+            signer = seal.Signer(self._entropy.bytes(seal.SEED_BYTES))
+
+    async def post_certificate(self, instance: str) -> None:
+        """Give the store our certificate (again): what a 412 ``certificate_unknown`` asks for."""
+        envelope = self._instance.certificate_envelope
+        if instance == self._instance.id and envelope is not None:
+            await self._post(envelope)
+
+    async def _obtain(self, signer: seal.Signer | None) -> None:
+        """A certificate for the current key, or for ``signer`` that is to follow it."""
+        key = self._instance.signer if signer is None else signer
+        envelope = await self._ask(key)
+        certificate = self._check(envelope, key)
+        await self._certified(envelope, certificate, signer)
+        self._log.info(
+            "enrolled" if signer is None else "certificate_rotated",
+            serial=certificate.serial,
+            not_after=certificate.not_after,
+        )
+        await self._post(envelope)
+
+    async def _ask(self, key: seal.Signer) -> Envelope:
+        try:
+            return await self._enrol(key)
+        except EnrolmentRefused as refused:
+            token = await self._token()
+            if refused.final or token is None:
+                raise
+            host = await self._host_key()
+            place = self._place
+            body = attestation.register_host(token, host, place.tenant, place.region)
+            await self._call("/v1/hosts", msgspec.json.encode(body), wanted=(200, 201))
+            return await self._enrol(key)
+
+    async def _enrol(self, key: seal.Signer) -> Envelope:
+        answer = await self._call("/v1/enrol/nonce", b"", wanted=(200, 201))
+        nonce = _decoded(answer, attestation.NonceAnswer).nonce
+        place, instance = self._place, self._instance
+        host = await self._host_key()
+        draft = Enrol(
+            audience=attestation.ENROL_AUDIENCE,
+            nonce=nonce,
+            pub=base64.b64encode(key.public).decode(),
+            instance=instance.id,
+            tenant=place.tenant,
+            region=place.region,
+            topology=place.topology,
+            not_before=time_text(self._window_start_us()),
+            digest_key=base64.b64encode(instance.digest_key).decode(),
+            attestation=EnrolAttestation(type="host_key", token="", worker=place.worker),
+        )
+        token = attestation.host_token(draft, host)
+        request = msgspec.structs.replace(
+            draft, attestation=msgspec.structs.replace(draft.attestation, token=token)
+        )
+        body = documents.encode(key.sign_document(documents.ENROL, request))
+        answer = await self._call("/v1/enrol", body, wanted=(201,))
+        return _decoded(answer, attestation.EnrolAnswer).certificate
+
+    def _window_start_us(self) -> int:
+        """Where the window should begin: at the start, for what was signed uncertified."""
+        if self._instance.certificate is None:
+            return self._instance.started_us
+        return self._clock.wall_us()
+
+    def _check(self, envelope: Envelope, key: seal.Signer) -> KeyCert:
+        keys = self._issuer_keys()
+        certificate = seal.open_certificate(envelope, keys)
+        mine = (key.kid, self._instance.id, self._place.tenant, self._place.region)
+        theirs = (certificate.kid, certificate.instance, certificate.tenant, certificate.region)
+        if mine != theirs:
+            raise DocumentInvalid("certificate", "it is for another key, instance or place")
+        return certificate
+
+    async def _post(self, envelope: Envelope) -> None:
+        try:
+            answer = await self._store.call(
+                "POST", "/v1/certificates", body=documents.encode(envelope)
+            )
+        except ServiceUnreachable as unreachable:
+            # The store asks for it with 412 when it is back.
+            self._log.warning("certificate_refused", reason=unreachable.kind)
+            return
+        if answer.status >= 300:
+            self._log.warning("certificate_refused", status=answer.status)
+
+    async def _call(self, path: str, body: bytes, *, wanted: tuple[int, ...]) -> bytes:
+        answer = await self._issuer.call(
+            "POST", path, headers={"content-type": "application/json"}, body=body
+        )
+        if answer.status in wanted:
+            return answer.body
+        code, message = _problem(answer.body)
+        raise EnrolmentRefused(answer.status, code, message)
+
+    def _seconds_until_renewal(self) -> float:
+        certificate = self._instance.certificate
+        assert certificate is not None
+        begin, end = time_micros(certificate.issued), time_micros(certificate.not_after)
+        due_us = begin + (end - begin) * _RENEW_AT
+        return max(_RETRY_SECONDS, (due_us - self._clock.wall_us()) / 1e6)
+
+    def _failed(self, error: str) -> None:
+        self.last_error = error
+        self._log.warning("enrolment_failed", error=error)
+
+
+class _Problem(msgspec.Struct):
+    code: str = "unknown"
+    message: str = ""
+
+
+class _ProblemBody(msgspec.Struct):
+    error: _Problem = msgspec.field(default_factory=_Problem)
+
+
+def _problem(body: bytes) -> tuple[str, str]:
+    try:
+        problem = msgspec.json.decode(body, type=_ProblemBody).error
+    except (msgspec.DecodeError, RecursionError):
+        return "unreadable", "the answer is not an error object"
+    return problem.code, problem.message
+
+
+def _decoded(body: bytes, struct: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=struct)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DocumentInvalid("unreadable", f"the issuer's answer: {error}") from error
