@@ -306,7 +306,7 @@ def decode_exact(payload: bytes, struct: type[DocumentT]) -> DocumentT:
     """
     try:
         document = msgspec.json.decode(payload, type=struct)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise DocumentInvalid("unreadable", f"{struct.__name__}: {error}") from error
     if _encoder.encode(document) != payload:
         raise DocumentInvalid("inexact", f"{struct.__name__}: the bytes are not its exact form")

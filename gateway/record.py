@@ -364,8 +364,15 @@ def encode(record: Record) -> bytes:
 
 
 def decode_leading(payload: bytes) -> Leading:
-    """The first members of ``payload``; raises ``msgspec.ValidationError`` if one is wrong."""
-    return _leading.decode(payload)
+    """The first members of ``payload``.
+
+    Raises ``msgspec.DecodeError``: bad JSON, a member missing or of the wrong type, or (of
+    versions that this one does not know) nesting too deep to skip.
+    """
+    try:
+        return _leading.decode(payload)
+    except (RecursionError, UnicodeDecodeError) as error:
+        raise msgspec.DecodeError(f"the record is not readable JSON: {error}") from error
 
 
 def decode(payload: bytes) -> Record:
@@ -375,10 +382,13 @@ def decode(payload: bytes) -> Record:
     encoding: duplicate keys, other spacing or another order would give one record two byte
     forms, of which a reader may see either.
     """
-    leading = _leading.decode(payload)
+    leading = decode_leading(payload)
     if leading.v != VERSION or leading.kind not in _decoders:
         raise msgspec.ValidationError(f"unknown record version {leading.v} kind {leading.kind!r}")
-    record: Record = _decoders[leading.kind].decode(payload)
+    try:
+        record: Record = _decoders[leading.kind].decode(payload)
+    except UnicodeDecodeError as error:
+        raise msgspec.DecodeError(f"record {leading.id} is not UTF-8: {error}") from error
     if _encoder.encode(record) != payload:
         raise msgspec.ValidationError(f"record {leading.id} is not in its exact byte form")
     return record

@@ -191,7 +191,7 @@ def parse_envelope(data: bytes) -> Envelope:
     """The DSSE envelope in ``data``. Raises DocumentInvalid (``unreadable``)."""
     try:
         return msgspec.json.decode(data, type=Envelope)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
         raise DocumentInvalid("unreadable", f"not a DSSE envelope: {error}") from error
 
 

@@ -19,7 +19,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 @lru_cache(maxsize=8)
 def _second_text(second: int) -> str:
     # Calls of one second share their text; formatting it anew costs as much as hashing a record.
-    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")
+    # Not strftime: whether it pads a year below 1000 depends on the C library.
+    return (_EPOCH + timedelta(seconds=second)).isoformat()[:19]
 
 
 def time_text(wall_us: int) -> str:
@@ -36,5 +37,6 @@ def time_micros(text: str) -> int:
     """
     if _FORM.fullmatch(text) is None:
         raise ValueError(f"time {text!r} is not of the form YYYY-MM-DDTHH:MM:SS.ffffffZ")
-    moment = datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+    # fromisoformat takes many forms, the pattern lets one through; strptime costs 50 times more.
+    moment = datetime.fromisoformat(text)
     return (moment - _EPOCH) // _MICROSECOND

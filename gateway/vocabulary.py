@@ -119,6 +119,6 @@ START_REASONS: Final[frozenset[str]] = frozenset(get_args(StartReason))
 
 LEVEL_RANK: Final[dict[str, int]] = {level: rank for rank, level in enumerate(LEVELS)}
 
-NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,62}$"
+NAME_PATTERN: Final = r"^[a-z0-9][a-z0-9._-]{0,62}\Z"
 """Tenant, region, route, agent, upstream and tool-server names."""
-CATEGORY_PATTERN: Final = r"^[a-z0-9_]+(\.[a-z0-9_]+)*$"
+CATEGORY_PATTERN: Final = r"^[a-z0-9_]+(\.[a-z0-9_]+)*\Z"
