@@ -8,6 +8,7 @@ read, because whoever sets an environment would choose where prompts go.
 
 from __future__ import annotations
 
+import os
 import select
 import socket
 import ssl
@@ -211,10 +212,13 @@ def _client_context(ca_file: str | None) -> ssl.SSLContext:
 
 
 def _reason(error: BaseException) -> str:
-    # anyio wraps the errors of single attempts; the system's own words say more.
+    # anyio wraps the errors of single attempts, and asyncio words some of them its own way.
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
+    if isinstance(cause, OSError):
+        if cause.errno and not isinstance(cause, (ssl.SSLError, socket.gaierror)):
+            return os.strerror(cause.errno)
+        if cause.strerror:
+            return cause.strerror
     return str(error) or type(error).__name__
 
 

@@ -118,7 +118,7 @@ class ServiceConnection:
                 raise h11.RemoteProtocolError("closed before the head of an answer")
         raise ServiceUnreachable("protocol", "too many interim answers")
 
-    async def _next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+    async def _next_event(self) -> object:
         while True:
             event = self._http.next_event()
             if event is not h11.NEED_DATA:
