@@ -1,0 +1,87 @@
+"""The directory of one instance under the spool root.
+
+Owns: how it comes to be, what it may look like, and how it goes. Refuses: what is inside it.
+"""
+
+from __future__ import annotations
+
+import anyio
+
+from gateway.errors import ConfigInvalid
+from gateway.ports import Disk, FileSystem, Lock
+from spool.segment import remove_if_there
+
+LOCK_NAME = "LOCK"
+QUARANTINE_NAME = "quarantine"
+DIRECTORY_MODE = 0o700
+_WRITABLE_BY_OTHERS = 0o022
+_TRIES = 5
+_TRY_AGAIN_SECONDS = 0.05
+
+
+async def make_home(disk: Disk, root: str, instance: str) -> Lock:
+    """Make the directory of a new instance, durably, and take its lock.
+
+    Raises ConfigInvalid when the place cannot be used. Another process that starts at the same
+    moment may take a directory without a lock for a dead one and remove it; hence the tries.
+    """
+    for _ in range(_TRIES):
+        try:
+            lock = await disk.run(lambda files: _make(files, root, instance))
+        except OSError as error:
+            raise ConfigInvalid(
+                f"spool directory {root}: {error.strerror or error}; "
+                "it must exist or be creatable, and be writable by this user"
+            ) from error
+        if lock is not None:
+            return lock
+        await anyio.sleep(_TRY_AGAIN_SECONDS)
+    raise ConfigInvalid(f"spool directory {root}/{instance} is in use by another process")
+
+
+def _make(files: FileSystem, root: str, instance: str) -> Lock | None:
+    path = f"{root}/{instance}"
+    try:
+        names = files.list_directory(root)
+    except FileNotFoundError:
+        names = []
+        files.make_directory(root, DIRECTORY_MODE)
+        files.sync_directory(root.rpartition("/")[0] or "/")
+    if instance in names and files.list_directory(path) not in ([], [LOCK_NAME]):
+        raise ConfigInvalid(
+            f"spool directory {path} holds records already; every start draws a new instance id"
+        )
+    try:
+        files.make_directory(path, DIRECTORY_MODE)
+        check_home(files, path)
+        files.sync_directory(root)
+        lock = files.lock(f"{path}/{LOCK_NAME}")
+        if lock is not None:
+            files.sync_directory(path)
+    except FileNotFoundError:
+        return None
+    return lock
+
+
+def check_home(files: FileSystem, path: str) -> None:
+    """Raises ConfigInvalid when others than the owner may change what is in ``path``."""
+    mode = files.directory_mode(path)
+    if mode & _WRITABLE_BY_OTHERS:
+        raise ConfigInvalid(
+            f"spool directory {path} has mode {mode:04o}: others than its owner may write to it; "
+            "take that right away (chmod go-w) after finding out who used it"
+        )
+
+
+def remove_home(files: FileSystem, root: str, instance: str, lock: Lock) -> None:
+    """Remove a directory that holds nothing but its lock, durably; gives up the lock.
+
+    Raises OSError if anything else is in it.
+    """
+    path = f"{root}/{instance}"
+    remove_if_there(files, f"{path}/{LOCK_NAME}")
+    try:
+        files.remove_directory(path)
+    finally:
+        lock.release()
+    files.sync_directory(root)

@@ -1,0 +1,442 @@
+"""The spool of one process instance: records become durable here before anything is answered.
+
+One writer, and group commit without a timer: what arrives while the disk is busy with one batch
+is the next batch, so a lone caller waits for one sync and many callers share one.
+
+Owns: the order of records, admission (room is promised before a call is forwarded), and
+fail-stop. Refuses: segment files (``shelf.py``), reading records back (``read.py``), shipping
+(``ship.py``), what other instances left (``recover.py``), and trying a failed sync again: the
+kernel may have marked the pages clean, and a second sync would report a success that is none.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+
+import anyio
+
+from gateway import limits
+from gateway.errors import TurnAway
+from gateway.ports import Disk, Lock, Receipt, Reservation, SealDraft
+from gateway.record import Record
+from gateway.seal import Sealed
+from spool import frame, home
+from spool.config import SpoolConfig, check_config
+from spool.quota import Quota
+from spool.shelf import Shelf
+from spool.status import CommitTimes, SpoolStatus, spool_alarms
+
+
+class SpoolReservation:
+    """Room for some records of one call; see ``gateway.ports.Reservation``."""
+
+    __slots__ = ("_quota", "left")
+
+    def __init__(self, quota: Quota, records: int) -> None:
+        self._quota = quota
+        self.left = records
+        quota.reserved_bytes += records * frame.FRAME_BYTES_MAX
+
+    def take(self, records: int) -> None:
+        """Use room for ``records``. Raises ValueError when that much was not reserved."""
+        if records > self.left:
+            raise ValueError(f"{records} records to commit, room reserved for {self.left}")
+        self.left -= records
+        self._quota.reserved_bytes -= records * frame.FRAME_BYTES_MAX
+
+    def release(self) -> None:
+        """Give back what was not used. Harmless when called twice."""
+        self.take(self.left)
+
+
+class _Batch:
+    """Records that are written and synced together; ``done`` is set when that is over."""
+
+    __slots__ = ("done", "failure", "frame_bytes", "records")
+
+    def __init__(self) -> None:
+        self.records: list[Sealed] = []
+        self.frame_bytes = 0
+        self.done = anyio.Event()
+        self.failure: str | None = None
+
+    @property
+    def whole(self) -> bool:
+        return (
+            len(self.records) >= limits.BATCH_RECORDS_MAX
+            or self.frame_bytes >= limits.BATCH_BYTES_MAX
+        )
+
+    def fail(self, why: str) -> None:
+        self.failure = why
+        self.done.set()
+
+
+class SpoolCommit:
+    """Records on their way to the disk; see ``gateway.ports.Commit``."""
+
+    __slots__ = ("_batch", "_receipts")
+
+    def __init__(self, batch: _Batch, receipts: list[Receipt]) -> None:
+        self._batch = batch
+        self._receipts = receipts
+
+    async def wait(self) -> list[Receipt]:
+        """Return once the records are durable. Raises TurnAway (``disk_failed``)."""
+        batch = self._batch
+        if not batch.done.is_set():
+            await batch.done.wait()
+        if batch.failure is not None:
+            raise TurnAway("disk_failed", batch.failure)
+        return self._receipts
+
+
+class Spool:
+    """The records of this process; implements ``gateway.ports.RecordLog``.
+
+    ``run`` must be running for anything to become durable. ``failed`` is set for good after the
+    first error of a write or sync: the daemon then ends with exit code 74.
+    """
+
+    def __init__(
+        self, disk: Disk, config: SpoolConfig, sealer: SealDraft, instance: str, lock: Lock
+    ) -> None:
+        """Use ``open``, which makes the directory and takes its lock."""
+        self.instance = instance
+        self.directory = f"{config.directory}/{instance}"
+        self.disk = disk
+        self.quota = Quota(config.spool_bytes_max, config.segment_bytes)
+        self.shelf = Shelf(disk, config, self.directory, instance, self.quota)
+        self.failed = anyio.Event()
+        self.acked_seq = -1
+        self.trim_blocked: str | None = None
+        self.damaged_records = 0
+        self._root = config.directory
+        self._sealer = sealer
+        self._lock = lock
+        self._batch = _Batch()
+        self._whole_batches: deque[_Batch] = deque()
+        self._last_seq = -1
+        self._last_kind = ""
+        self._wake = anyio.Event()
+        self._closing = False
+        self._ended = anyio.Event()
+        self._running = False
+        self._turn_away_with: str | None = None
+        self._failure: str | None = None
+        self._times = CommitTimes()
+        self._refused: Counter[str] = Counter()
+        self._changed = anyio.Event()
+        self._changes = 0
+
+    def __repr__(self) -> str:
+        return f"Spool(instance={self.instance!r}, durable_seq={self.durable_seq})"
+
+    @classmethod
+    async def open(
+        cls,
+        disk: Disk,
+        config: SpoolConfig,
+        sealer: SealDraft,
+        instance: str,
+        *,
+        dead_bytes: int = 0,
+    ) -> Spool:
+        """A spool for a new instance, whose directory must not hold records yet.
+
+        ``dead_bytes``: what recovered instances still take of the quota. Without room for a
+        first segment the spool opens all the same, as full, so that they can be shipped.
+        Raises ConfigInvalid (place, rights, quota) and TurnAway (``disk_failed``).
+        """
+        check_config(config)
+        lock = await home.make_home(disk, config.directory, instance)
+        spool = cls(disk, config, sealer, instance, lock)
+        spool.quota.dead_bytes = dead_bytes
+        try:
+            await spool.shelf.start()
+        except OSError as error:
+            lock.release()
+            raise TurnAway("disk_failed", f"the first segment: {error}") from error
+        return spool
+
+    @property
+    def durable_seq(self) -> int:
+        """The newest seq that a sync covers, or -1."""
+        return self.shelf.durable_seq
+
+    @property
+    def durable_hash(self) -> str | None:
+        """The record_hash of ``durable_seq``."""
+        return self.shelf.durable_hash
+
+    @property
+    def last_seq(self) -> int:
+        """The newest seq given out, or -1; it may not be durable yet."""
+        return self._last_seq
+
+    @property
+    def backlog_records(self) -> int:
+        """Durable records that the store has not acknowledged."""
+        return self.durable_seq - self.acked_seq
+
+    # -- admission ------------------------------------------------------------------------
+
+    def reserve(self, records: int) -> Reservation:
+        """Room for ``records`` records of the largest size, before anything is forwarded.
+
+        Raises TurnAway (``spool_full``, ``disk_failed``, or the code of ``stop_admitting``).
+        """
+        if self._failure is not None:
+            raise self._refusal("disk_failed", self._failure)
+        if self._turn_away_with is not None:
+            raise self._refusal(self._turn_away_with, "")
+        quota = self.quota
+        if not quota.admits(records):
+            detail = f"{quota.used_bytes} of {quota.bytes_max} bytes are taken"
+            raise self._refusal("spool_full", detail)
+        reservation = SpoolReservation(quota, records)
+        self.shelf.want()
+        return reservation
+
+    def kept_reservation(self, *, final: bool = False) -> Reservation:
+        """Room for one record of our own: heartbeat, rotate, recovered, or (``final``) seal.
+
+        Draws on bytes that calls never get, so it works while the spool is full or draining.
+        Raises TurnAway (``spool_full``, ``disk_failed``).
+        """
+        if self._failure is not None:
+            raise self._refusal("disk_failed", self._failure)
+        if not self.quota.admits_kept(final=final):
+            raise self._refusal("spool_full", "the kept bytes are used up")
+        return SpoolReservation(self.quota, 1)
+
+    def stop_admitting(self, code: str = "draining") -> None:
+        """Turn every further ``reserve`` away with ``code``; what is reserved stays good."""
+        self._turn_away_with = code
+        self._note_change()
+
+    def resume_admitting(self) -> None:
+        """Take back ``stop_admitting``."""
+        self._turn_away_with = None
+        self._note_change()
+
+    def _refusal(self, code: str, detail: str) -> TurnAway:
+        self._refused[code] += 1
+        if self._refused[code] == 1:
+            self._note_change()
+        return TurnAway(code, detail)
+
+    # -- commit ---------------------------------------------------------------------------
+
+    def submit(self, reservation: Reservation, *drafts: Record) -> SpoolCommit:
+        """Seal ``drafts`` now, in order, as one group, and queue them for the disk.
+
+        Raises TurnAway (``disk_failed``), and ValueError for more drafts than were reserved or
+        for words outside the vocabulary; drafts sealed before the bad one are still written,
+        because their seqs are taken.
+        """
+        if self._failure is not None or self._closing:
+            raise TurnAway("disk_failed", self._failure or "the spool is closed")
+        if not isinstance(reservation, SpoolReservation):
+            raise TypeError("the reservation is not of a spool")
+        reservation.take(len(drafts))
+        batch = self._batch
+        if batch.whole:
+            self._whole_batches.append(batch)
+            batch = self._batch = _Batch()
+        receipts = []
+        for draft in drafts:
+            sealed = self._sealer.seal(draft)
+            frame_bytes = frame.record_frame_bytes(len(sealed.payload))
+            batch.records.append(sealed)
+            batch.frame_bytes += frame_bytes
+            self.quota.pending_bytes += frame_bytes
+            self._last_seq = sealed.seq
+            self._last_kind = draft.kind
+            self._wake.set()
+            receipts.append(Receipt(id=sealed.id, seq=sealed.seq, hash=sealed.hash))
+        return SpoolCommit(batch, receipts)
+
+    async def commit(self, reservation: Reservation, *drafts: Record) -> list[Receipt]:
+        """``submit``, then wait. A cancelled caller gives up waiting; the records are written."""
+        return await self.submit(reservation, *drafts).wait() if drafts else []
+
+    async def run(self) -> None:
+        """Write batches and prepare segments until ``close`` or a failure; then return.
+
+        Cancelling it fails what was not yet written, as a crash would.
+        """
+        self._running = True
+        try:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self.shelf.prepare_segments)
+                await self._write_batches()
+                tasks.cancel_scope.cancel()
+        finally:
+            self._running = False
+            if not self._closing or self._has_unwritten:
+                self._fail("the spool was stopped before it was closed")
+            self._ended.set()
+
+    @property
+    def _has_unwritten(self) -> bool:
+        return bool(self._whole_batches or self._batch.records)
+
+    async def _write_batches(self) -> None:
+        while self._failure is None:
+            batch = self._next_batch()
+            if batch is not None:
+                await self._write(batch)
+            elif self._closing:
+                return
+            else:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+
+    def _next_batch(self) -> _Batch | None:
+        if self._whole_batches:
+            return self._whole_batches.popleft()
+        batch = self._batch
+        if not batch.records:
+            return None
+        self._batch = _Batch()
+        return batch
+
+    async def _write(self, batch: _Batch) -> None:
+        started = anyio.current_time()
+        written = False
+        try:
+            await self.shelf.write(batch.records)
+            written = True
+        except OSError as error:
+            self._fail(f"records could not be written: {error}")
+        finally:
+            if not written:
+                batch.fail(self._fail("the spool was stopped while records were written"))
+        if written:
+            batch.done.set()
+            self._times.note(started, anyio.current_time(), len(batch.records), self.durable_seq)
+            self._note_change()
+
+    def _fail(self, why: str) -> str:
+        """Fail-stop; the first reason stands, and is returned."""
+        if self._failure is None:
+            self._failure = why
+        self.failed.set()
+        for batch in (*self._whole_batches, self._batch):
+            batch.fail(self._failure)
+        self._whole_batches.clear()
+        self._note_change()
+        return self._failure
+
+    # -- shipping and the end -------------------------------------------------------------
+
+    async def acknowledge(self, through_seq: int, *, trim: bool) -> None:
+        """The store has resolved every record up to ``through_seq``; with ``trim`` they may go.
+
+        Never beyond ``durable_seq``: what is not durable cannot have been sent.
+        """
+        assert through_seq <= self.durable_seq
+        self.acked_seq = max(self.acked_seq, through_seq)
+        self._times.acknowledged(self.acked_seq)
+        if trim:
+            await self.shelf.acknowledge(self.acked_seq)
+        self._note_change()
+
+    async def close(self) -> None:
+        """Write what is submitted, end the segment and give up the lock; commits nothing itself.
+
+        If the last record is a seal and every record is acknowledged, the directory goes. After
+        a failure everything stays as it is: the next start reads it.
+        """
+        self._closing = True
+        self._turn_away_with = self._turn_away_with or "draining"
+        self._wake.set()
+        if self._running:
+            await self._ended.wait()
+        elif self._has_unwritten:
+            self._fail("the spool was closed without ever running")
+        self._ended.set()
+        with anyio.CancelScope(shield=True):
+            if self._failure is None:
+                try:
+                    await self.shelf.finish(self._last_seq + 1)
+                except OSError as error:
+                    self._fail(f"the last segment could not be ended: {error}")
+            else:
+                await self.shelf.abandon()
+            await self._leave()
+        self._note_change()
+
+    async def _leave(self) -> None:
+        done = self._failure is None and self._last_kind == "seal"
+        done = done and self.acked_seq == self._last_seq and self.trim_blocked is None
+        if not done or self.quota.quarantine_bytes:
+            self._lock.release()
+            return
+        try:
+            await self.shelf.clear()
+            await self.disk.run(
+                lambda files: home.remove_home(files, self._root, self.instance, self._lock)
+            )
+        except OSError as error:
+            # What is left is shipped and sealed; the next start finds it and removes it.
+            self.shelf.error = f"the spool directory could not be removed: {error}"
+
+    # -- status ---------------------------------------------------------------------------
+
+    def _note_change(self) -> None:
+        self._changes += 1
+        self._changed.set()
+
+    async def wait_change(self, seen: int) -> int:
+        """Return the change counter once it differs from ``seen`` (0 at first)."""
+        while self._changes == seen:
+            self._changed = anyio.Event()
+            await self._changed.wait()
+        return self._changes
+
+    @property
+    def state(self) -> tuple[str, str | None]:
+        """(state, reason): ok | pressure | full | draining | failed | closed."""
+        if self._failure is not None:
+            return "failed", self._failure
+        if self._ended.is_set():
+            return "closed", None
+        if self._turn_away_with is not None:
+            return "draining", self._turn_away_with
+        if not self.quota.admits(1):
+            return "full", self.shelf.error or "the quota is used up"
+        return ("pressure" if self.quota.pressure else "ok"), self.shelf.error
+
+    def status(self) -> SpoolStatus:
+        """What the admin listener shows."""
+        state, reason = self.state
+        quota = self.quota
+        age = self._times.oldest_unsent_seconds(anyio.current_time(), self.backlog_records)
+        commit = self._times.status()
+        return SpoolStatus(
+            state=state,
+            reason=reason,
+            instance=self.instance,
+            last_seq=self._last_seq,
+            durable_seq=self.durable_seq,
+            durable_hash=self.durable_hash,
+            acked_seq=self.acked_seq,
+            backlog_records=self.backlog_records,
+            oldest_unsent_seconds=age,
+            bytes_used=quota.used_bytes,
+            bytes_max=quota.bytes_max,
+            bytes_reserved=quota.reserved_bytes,
+            bytes_quarantined=quota.quarantine_bytes,
+            bytes_dead=quota.dead_bytes,
+            segments=quota.segments,
+            segments_prepared=quota.prepared,
+            may_grow=quota.may_grow,
+            damaged_records=self.damaged_records,
+            commit=commit,
+            refused=dict(self._refused),
+            trim_blocked=self.trim_blocked,
+            alarms=spool_alarms(state, age, commit, quota.quarantine_bytes, self.damaged_records),
+            changes=self._changes,
+        )
