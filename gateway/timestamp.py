@@ -38,5 +38,10 @@ def time_micros(text: str) -> int:
     if _FORM.fullmatch(text) is None:
         raise ValueError(f"time {text!r} is not of the form YYYY-MM-DDTHH:MM:SS.ffffffZ")
     # fromisoformat takes many forms, the pattern lets one through; strptime costs 50 times more.
-    moment = datetime.fromisoformat(text)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ValueError(f"time {text!r} is no moment of the calendar: {error}") from error
+    if text[11:13] == "24":  # some versions of Python read it as the next midnight
+        raise ValueError(f"time {text!r} is no moment of the calendar: hours end at 23")
     return (moment - _EPOCH) // _MICROSECOND

@@ -72,5 +72,5 @@ def test_texts_sort_as_instants_do(one: int, other: int) -> None:
     ],
 )
 def test_other_spellings_are_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"time|day|month|second|unconverted|format|year"):
+    with pytest.raises(ValueError, match=r"^time "):
         time_micros(text)
