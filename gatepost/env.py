@@ -35,10 +35,10 @@ _KEYS: Final[dict[str, str]] = {
 
 def variables(config: SidecarConfig, port: int | None = None) -> dict[str, str]:
     """Variable → value for every provider route. ``port``: the bound one, if it was 0."""
-    chosen = config.listen.tcp_port if port is None else port
     found: dict[str, str] = {}
-    if chosen is None:
+    if not config.listen.tcp:
         return found
+    chosen = config.listen.tcp_port if port is None else port
     base = f"http://127.0.0.1:{chosen}"
     for route in config.routes:
         for name, suffix in _BASE_URLS.get(route.protocol, ()):

@@ -58,9 +58,9 @@ class Listen(Section, frozen=True, kw_only=True):
     """Where the daemon listens."""
 
     unix: tuple[UnixListener, ...] = ()
+    tcp: Annotated[bool, Meta(description="Listen on loopback TCP too.")] = True
     tcp_port: Annotated[
-        Port | None,
-        Meta(description="Loopback port, on 127.0.0.1 and ::1; 0 picks one; null: no TCP."),
+        Port, Meta(description="Loopback port, on 127.0.0.1 and ::1; 0 picks one.")
     ] = CALL_PORT
     tcp_hosts: Annotated[
         tuple[str, ...], Meta(description="Host names that a request on TCP may carry.")
@@ -75,9 +75,8 @@ class Listen(Section, frozen=True, kw_only=True):
     probe_host: Annotated[str, Meta(description="Address of /livez, /readyz, /metrics.")] = (
         "0.0.0.0"  # noqa: S104 - the kubelet probes by pod address; nothing else is served here
     )
-    probe_port: Annotated[Port | None, Meta(description="0 picks a port; null: no probes.")] = (
-        PROBE_PORT
-    )
+    probe: Annotated[bool, Meta(description="Serve probes and metrics.")] = True
+    probe_port: Annotated[Port, Meta(description="0 picks one.")] = PROBE_PORT
 
 
 class Central(Section, frozen=True, kw_only=True):
@@ -228,8 +227,8 @@ class SidecarConfig(Section, frozen=True, kw_only=True):
         _unique("listen.unix: `name`", [*names, "tcp"])
         if len(names) + 1 > limits.LISTENERS_MAX:
             raise ValueError(f"at most {limits.LISTENERS_MAX - 1} `listen.unix` entries")
-        if self.listen.tcp_port is None and not names:
-            raise ValueError("`listen`: neither `unix` nor `tcp_port`: no agent could call")
+        if not self.listen.tcp and not names:
+            raise ValueError("`listen`: neither `unix` nor `tcp`: no agent could call")
         if self.policy.refresh_seconds_min > self.policy.refresh_seconds_max:
             raise ValueError("`policy`: refresh_seconds_min is above refresh_seconds_max")
         if self.spool.segment_bytes * 4 > self.spool.bytes_max:

@@ -17,7 +17,7 @@ import msgspec
 from gateway.wire import Answer, Incoming
 from sidecar.metrics import Metrics
 from sidecar.recent import RecentDecisions
-from sidecar.status import DaemonStatus
+from sidecar.status import DaemonStatus, SpoolReport
 
 _JSON: Final = (("content-type", "application/json"),)
 _TEXT: Final = (("content-type", "text/plain; charset=utf-8"),)
@@ -58,7 +58,7 @@ class Operators:
             case "GET", "/spool/status" if follow:
                 await self._follow_spool(incoming)
             case "GET", "/spool/status":
-                await _json(incoming, self._status().spool)
+                await _json(incoming, self._spool_report())
             case "GET", "/decisions" if follow:
                 await self._follow_decisions(incoming)
             case "GET", "/decisions":
@@ -66,10 +66,14 @@ class Operators:
             case _:
                 await _plain(incoming, 404, "unknown path\n")
 
+    def _spool_report(self) -> SpoolReport:
+        status = self._status()
+        return SpoolReport(spool=status.spool, shipping=status.shipping)
+
     async def _follow_spool(self, incoming: Incoming) -> None:
         await incoming.send_head(200, _LINES, None)
         while True:
-            await incoming.send(msgspec.json.encode(self._status().spool) + b"\n")
+            await incoming.send(msgspec.json.encode(self._spool_report()) + b"\n")
             with anyio.move_on_after(FOLLOW_SECONDS):
                 await self._spool_changed()
 

@@ -11,7 +11,7 @@ import msgspec
 from gateway.documents import Counters
 from gateway.io.credentials import CredentialStatus
 from policy_cache.cache import PolicyStatus
-from spool.status import SpoolStatus
+from spool.status import ShipStatus, SpoolStatus
 
 
 class InstanceStatus(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +36,13 @@ class ListenerStatus(msgspec.Struct, frozen=True):
     address: str
 
 
+class SpoolReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Answer of ``GET /spool/status``, and one line of it per change with ``?follow=1``."""
+
+    spool: SpoolStatus
+    shipping: ShipStatus
+
+
 class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     """Answer of ``GET /status``. ``not_ready`` says why, empty when ready."""
 
@@ -51,5 +58,6 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     counters: Counters
     policy: PolicyStatus
     spool: SpoolStatus
+    shipping: ShipStatus
     credentials: tuple[CredentialStatus, ...]
     require_checkpoint: bool
