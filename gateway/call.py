@@ -41,11 +41,13 @@ class Peer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Head(msgspec.Struct, frozen=True, kw_only=True):
-    """A request head that passed the strict check (``http1.check_head``).
+    """A request head that passed the strict check (``head.check_head``).
 
     ``target`` is origin-form, undecoded. ``headers``: lower-case name → value, as text
     (latin-1); no name stands twice: a second line of any name is refused or, for list-valued
-    headers that RFC 9110 lets repeat, joined with ``", "``.
+    headers that RFC 9110 lets repeat, joined with ``", "``. ``duplicated``: headers that carry
+    an identity and stood more than once; the first value is kept, and the call must be refused
+    by the ruling ``identity_ambiguous``. ``version``: ``"1.0"`` or ``"1.1"``.
     """
 
     method: str
@@ -55,6 +57,8 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
     chunked: bool
     expect_continue: bool
     keep_alive: bool
+    version: str = "1.1"
+    duplicated: frozenset[str] = frozenset()
 
     @property
     def path(self) -> str:

@@ -32,6 +32,21 @@ UPSTREAM_CONNECTIONS_IDLE_MAX: Final = 64
 UPSTREAM_IDLE_SECONDS_MAX: Final = 55.0
 """Below the 60 s at which most load balancers drop an idle connection."""
 CHUNK_BYTES: Final = 64 * 1024
+CHUNK_LINE_BYTES_MAX: Final = 4 * 1024
+"""A chunk size with its extensions, or all trailers: nobody needs more, and both are dropped."""
+CHUNK_OVERHEAD_BYTES_MAX: Final = 16 * 1024
+"""Framing of a chunked request beyond one byte per body byte: one-byte chunks cost us more
+time than the caller."""
+INFORMATIONAL_ANSWERS_MAX: Final = 16
+"""1xx heads of an upstream before its answer; each is skipped."""
+READ_AHEAD_BYTES_MAX: Final = 64 * 1024
+"""What is read of a next request while the current one is answered, to notice a hang-up."""
+LINGER_BYTES_MAX: Final = 256 * 1024
+LINGER_SECONDS_MAX: Final = 2.0
+"""After a refusal that leaves request bytes unread: closing at once would reset the connection,
+and the caller would lose the answer (RFC 9112 section 9.6)."""
+CONNECTIONS_REFUSED_MAX: Final = 64
+"""Connections over CONNECTIONS_MAX that are being told so; more are closed without a word."""
 
 # -- sockets ------------------------------------------------------------------------------
 LISTEN_BACKLOG: Final = 1_024
@@ -108,6 +123,10 @@ DELEGATION_MAX: Final = 4
 DELEGATION_BYTES_MAX: Final = 128
 CATEGORIES_MAX: Final = 16
 CATEGORY_BYTES_MAX: Final = 32
+CLASSIFIER_BYTES_MAX: Final = 96
+"""``<pack>@<version>``."""
+ENGINE_BYTES_MAX: Final = 32
+SHADOW_BYTES_MAX: Final = 128
 MODEL_BYTES_MAX: Final = 128
 TOOL_BYTES_MAX: Final = 128
 TOOL_CALL_ID_BYTES_MAX: Final = 96
@@ -127,18 +146,26 @@ PATH_BYTES_MAX: Final = 48
 TRACE_BYTES_MAX: Final = 55
 """A W3C traceparent is exactly 55 characters."""
 EXT_MAX: Final = 4
+EXT_NAME_BYTES_MAX: Final = 32
 EXT_BYTES_MAX: Final = 64
 ATTEMPTS_MAX: Final = 4
 FINISH_REASONS_MAX: Final = 8
 FINISH_REASON_BYTES_MAX: Final = 32
 REQUEST_ID_BYTES_MAX: Final = 96
 DAMAGED_RANGES_MAX: Final = 64
-QUARANTINED_MAX: Final = 64
+QUARANTINED_MAX: Final = 32
+QUARANTINED_FILE_BYTES_MAX: Final = 96
 BUILD_BYTES_MAX: Final = 96
 ADMIN_TEXT_BYTES_MAX: Final = 512
 ADMIN_PARAMETERS_MAX: Final = 32
+ADMIN_PARAMETER_BYTES_MAX: Final = 256
+ATTESTATION_BYTES_MAX: Final = 256
+"""Issuer and subject in a certificate, which stands in start, heartbeat and rotate."""
+LOG_ORIGIN_BYTES_MAX: Final = 400
+"""``<host>/log/<tenant>/<region>/<n>``: a host name has 253 characters, the others NAME."""
 LISTENERS_MAX: Final = 8
-"""Bounds ``counters.turned_away``: codes x listeners must fit one heartbeat."""
+LISTENER_NAME_BYTES_MAX: Final = 32
+"""Both bound ``counters.turned_away``: codes x listeners must fit one heartbeat."""
 
 # -- spool ---------------------------------------------------------------------------------
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
