@@ -115,10 +115,14 @@ def _prepare_directory(directory: str, group: int | None, mode: int) -> None:
         raise ListenFailed(
             f"cannot make {directory}: its parent does not exist; make it or choose another path"
         ) from error
-    if group is not None:
-        _give_to_group(directory, group)
-    # After the group, and not by mkdir: the umask would take bits away.
-    os.chmod(directory, mode)
+    try:
+        if group is not None:
+            _give_to_group(directory, group)
+        # After the group, and not by mkdir: the umask would take bits away.
+        os.chmod(directory, mode)
+    except BaseException:
+        os.rmdir(directory)
+        raise
 
 
 def _check_directory(directory: str, group: int | None) -> None:
