@@ -190,14 +190,12 @@ def test_a_bare_line_feed_is_noticed_without_waiting_for_more() -> None:
     assert whole(b"GET / HTTP/1.1\n") == "malformed_request"
 
 
-def test_a_detail_never_quotes_the_request() -> None:
-    for data in (*MALFORMED.values(), *AMBIGUOUS.values(), *UNSUPPORTED.values()):
-        marked = data.replace(b"Host: a", b"Host: marker.example").replace(b"X-Any", b"marker")
-        try:
-            end = request_head_end(bytearray(marked))
-            check_head(marked[: end or 0])
-        except TurnAway as turned_away:
-            assert "marker" not in turned_away.detail
+@pytest.mark.parametrize("data", [*MALFORMED.values(), *AMBIGUOUS.values(), *UNSUPPORTED.values()])
+def test_a_detail_never_quotes_the_request(data: bytes) -> None:
+    marked = data.replace(b"Host: a", b"Host: marker.example").replace(b"X-Any", b"X-Marker")
+    with pytest.raises(TurnAway) as turned_away:
+        check_head(marked[: request_head_end(bytearray(marked))])
+    assert "marker" not in turned_away.value.detail.lower()
 
 
 @pytest.mark.parametrize("end", range(1, len(GET) + 2))
