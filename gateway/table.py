@@ -1,0 +1,292 @@
+"""``table/1`` compiled: every rule checked, its condition a function, found by operation and name.
+
+Owns: compiling a policy (all errors are found here, before anything is activated), the index
+from a call's names to its candidate rules, and the bound on what a call's facts may weigh.
+Refuses: outcomes (``judgement.py``), clocks, signatures.
+
+Compile order is restrictions, then grants, each in document order; the candidates of a call and
+the packed results of its facts stand in that order.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Final, Literal
+
+import msgspec
+
+from gateway import limits
+from gateway.comparison import Condition, ConditionInvalid, Scope, kind_of
+from gateway.condition import always, compile_condition, never_known
+from gateway.errors import DocumentInvalid
+from gateway.glob import any_matcher
+from gateway.inputs import ARGUMENTS, DERIVED, PATHS, parse_argument_path, suggestion
+from gateway.policy import Grant, Obligation, Policy, Restriction, TimeZone
+from gateway.target import (
+    MODEL_OPERATIONS,
+    Named,
+    Target,
+    TargetInvalid,
+    compile_target,
+    match_target,
+)
+from gateway.timestamp import time_micros
+from gateway.truth import FALSE, TRUE
+from gateway.vocabulary import LEVEL_RANK, NAME_PATTERN, OPERATIONS
+from gateway.zone import Zone
+
+RuleEffect = Literal["grant", "deny", "require_approval", "oblige"]
+_RULE_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
+_NAME: Final = re.compile(NAME_PATTERN)
+_FACT_VALUE_BYTES: Final = 80
+"""The longest value of a fact: a keyed digest (76 and quotes) or a number's text in its object."""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One compiled rule. ``place``: its position in compile order."""
+
+    place: int
+    id: str
+    effect: RuleEffect
+    shadow: bool
+    target: Target
+    when: Condition
+    obligations: tuple[Obligation, ...]
+    fact_paths: frozenset[str]
+
+
+class Candidates(msgspec.Struct, frozen=True):
+    """The rules whose targets are, or may be, about a call; in compile order.
+
+    ``conditions`` stand beside ``rules``. Where a target is uncertain the condition is not the
+    rule's own but one that is always UNKNOWN. ``shadowed``: whether any rule is a shadow rule.
+    """
+
+    rules: tuple[Rule, ...]
+    conditions: tuple[Condition, ...]
+    shadowed: bool
+
+
+class Table:
+    """A compiled policy. Immutable, but for a bounded memory of candidates per call target."""
+
+    def __init__(self, policy: Policy, rules: tuple[Rule, ...]) -> None:
+        self.policy = policy
+        self.rules = rules
+        self.hosted_tool_allowed: Callable[[str], bool] = any_matcher(policy.hosted_tools)
+        self.reference_allowed: Callable[[str], bool] = any_matcher(policy.references)
+        self.recordable = frozenset(policy.recordable)
+        self._index = {operation: _Index(operation, rules) for operation in OPERATIONS}
+        self._remembered: dict[Named, Candidates] = {}
+
+    def candidates(self, name: Named) -> Candidates:
+        """The rules whose targets match ``name`` or may match it, in compile order."""
+        found = self._remembered.get(name)
+        if found is None:
+            index = self._index.get(name.operation)
+            found = matching(self.rules if index is None else index.rules_for(name), name)
+            if len(self._remembered) >= limits.POLICY_CANDIDATES_KEPT_MAX:
+                self._remembered.clear()
+            self._remembered[name] = found
+        return found
+
+    def facts_bytes_max(self) -> int:
+        """No call's facts can be longer than this, in bytes of JSON text."""
+        return max(index.facts_bytes_max() for index in self._index.values())
+
+
+def matching(rules: Iterable[Rule], name: Named) -> Candidates:
+    """The candidates among ``rules``, by looking at each one."""
+    found = [(rule, match_target(rule.target, name)) for rule in rules]
+    chosen = [(rule, truth) for rule, truth in found if truth != FALSE]
+    return Candidates(
+        rules=tuple(rule for rule, _ in chosen),
+        conditions=tuple(rule.when if truth == TRUE else never_known for rule, truth in chosen),
+        shadowed=any(rule.shadow for rule, _ in chosen),
+    )
+
+
+class _Index:
+    """The rules of one operation: those that name their models or tools exactly, and the rest."""
+
+    def __init__(self, operation: str, rules: tuple[Rule, ...]) -> None:
+        # An operation that nobody could tell may be any: every rule is looked at.
+        self._indexed = operation != "unknown"
+        self._by_model = operation in MODEL_OPERATIONS
+        self._all = tuple(
+            rule for rule in rules if operation in rule.target.operations or not self._indexed
+        )
+        self._exact: dict[str, list[Rule]] = defaultdict(list)
+        self._rest: list[Rule] = []
+        for rule in self._all:
+            if operation not in rule.target.operations:
+                continue
+            if rule.target.exact is None:
+                self._rest.append(rule)
+            for exact in rule.target.exact or ():
+                self._exact[exact].append(rule)
+
+    def rules_for(self, name: Named) -> Iterable[Rule]:
+        """A superset of the rules that match ``name``, in compile order."""
+        key = name.model if self._by_model else name.tool
+        if not self._indexed or key is None:
+            return self._all
+        return sorted([*self._rest, *self._exact.get(key, ())], key=lambda rule: rule.place)
+
+    def facts_bytes_max(self) -> int:
+        """The most that facts of one call of this operation may weigh."""
+        shared = {path for rule in self._rest for path in rule.fact_paths}
+        buckets = sorted(
+            (
+                _paths_bytes({path for rule in rules for path in rule.fact_paths} - shared)
+                for rules in self._exact.values()
+            ),
+            reverse=True,
+        )
+        # A call of an unknown operation may have both a model and a tool.
+        worst = _paths_bytes(shared) + sum(buckets[: 1 if self._indexed else 2])
+        # {"inputs":{},"results":""}, and 2 bits for each rule at 6 bits to the character.
+        return 26 + worst + len(self._all) // 3 + 2
+
+
+def _paths_bytes(paths: set[str]) -> int:
+    return sum(len(msgspec.json.encode(path)) + _FACT_VALUE_BYTES + 2 for path in paths)
+
+
+def compile_policy(policy: Policy) -> Table:
+    """``policy`` checked and compiled.
+
+    Raises DocumentInvalid (``policy``) naming rule, member and, where one is near, the word that
+    was probably meant. ``unsupported`` for what this version knows but cannot enforce.
+    """
+    if policy.mode != "enforce":
+        raise DocumentInvalid(
+            "unsupported", "mode 'shadow' is not supported; give single rules status 'shadow'"
+        )
+    _check_settings(policy)
+    levels = dict(policy.levels)
+    zones = {name: _zone(name, zone) for name, zone in policy.time_zones.items()}
+    documents: list[Grant | Restriction] = [*policy.restrictions, *policy.grants]
+    if len(documents) > limits.POLICY_RULES_MAX:
+        raise _invalid(f"{len(documents)} rules; at most {limits.POLICY_RULES_MAX} are allowed")
+    scope = Scope(levels, zones)
+    seen: set[str] = set()
+    rules: list[Rule] = []
+    for place, document in enumerate(documents):
+        _check_id(document.id, seen)
+        try:
+            rules.append(_compile_rule(place, document, policy, scope))
+        except (ConditionInvalid, TargetInvalid) as error:
+            raise _invalid(f"rule {document.id!r}: {error}") from error
+    table = Table(policy, tuple(rules))
+    heaviest = table.facts_bytes_max()
+    if heaviest > limits.FACTS_BYTES_MAX:
+        raise _invalid(
+            f"the facts of one call could take {heaviest} bytes; at most {limits.FACTS_BYTES_MAX} "
+            "fit a record: let fewer rules of one operation read arguments, or name their tools"
+        )
+    return table
+
+
+def _invalid(detail: str) -> DocumentInvalid:
+    return DocumentInvalid("policy", detail)
+
+
+def _check_id(rule_id: str, seen: set[str]) -> None:
+    if len(rule_id) > limits.RULE_ID_BYTES_MAX or _RULE_ID.fullmatch(rule_id) is None:
+        raise _invalid(
+            f"rule id {rule_id!r}: lower-case letters, digits, '.', '_' and '-', at most "
+            f"{limits.RULE_ID_BYTES_MAX}"
+        )
+    if rule_id in seen:
+        raise _invalid(f"rule id {rule_id!r} stands twice")
+    seen.add(rule_id)
+
+
+def _compile_rule(place: int, document: Grant | Restriction, policy: Policy, scope: Scope) -> Rule:
+    scope.begin_rule()
+    target = compile_target(document, policy.groups)
+    when = always if document.when is None else compile_condition(document.when, scope)
+    effect: RuleEffect = "grant"
+    obligations: tuple[Obligation, ...] = ()
+    if isinstance(document, Restriction):
+        effect, obligations = document.effect, tuple(document.obligations)
+        _check_obligations(effect, obligations)
+    return Rule(
+        place=place,
+        id=document.id,
+        effect=effect,
+        shadow=document.status == "shadow",
+        target=target,
+        when=when,
+        obligations=obligations,
+        fact_paths=frozenset(
+            path for path in scope.paths if kind_of(path) == "argument" or path in DERIVED
+        ),
+    )
+
+
+def _check_obligations(effect: RuleEffect, obligations: tuple[Obligation, ...]) -> None:
+    if (effect == "oblige") != bool(obligations):
+        raise TargetInvalid("effect 'oblige' has obligations, the other effects have none")
+    for obligation in obligations:
+        values = [getattr(obligation, name) for name in Obligation.__struct_fields__]
+        if sum(value is not None for value in values) != 1:
+            raise TargetInvalid("an obligation is an object with exactly one member")
+        if obligation.regions == [] or obligation.upstreams == []:
+            raise TargetInvalid("an obligation with an empty list forbids all: use effect 'deny'")
+
+
+def _check_settings(policy: Policy) -> None:
+    for path in policy.recordable:
+        if path.startswith(ARGUMENTS):
+            try:
+                parse_argument_path(path)
+            except ValueError as error:
+                raise _invalid(f"recordable: {path!r} {error}") from error
+        elif path not in PATHS:
+            raise _invalid(f"recordable: unknown path {path!r}{suggestion(path, PATHS)}")
+    for route in policy.record_commit:
+        if route != "*" and _NAME.fullmatch(route) is None:
+            raise _invalid(f"record_commit: {route!r} is neither a route name nor '*'")
+    for name, entries in policy.groups.items():
+        if not entries or any(not entry or entry.startswith("@") for entry in entries):
+            raise _invalid(f"group {name!r}: a list of patterns, not empty, without other groups")
+    for own in policy.levels:
+        if own in LEVEL_RANK and policy.levels[own] != own:
+            raise _invalid(f"levels: {own!r} is a fixed level and cannot mean another")
+    if policy.uncertified_seconds_max < 0:
+        raise _invalid("uncertified_seconds_max is negative")
+    if len(policy.tests) > limits.POLICY_TESTS_MAX:
+        raise _invalid(f"{len(policy.tests)} tests; at most {limits.POLICY_TESTS_MAX} are allowed")
+    _check_open_on_expired(policy)
+
+
+def _check_open_on_expired(policy: Policy) -> None:
+    choice = policy.open_on_expired
+    if choice is None:
+        return
+    if not 0 < choice.seconds_max <= limits.OPEN_ON_EXPIRED_SECONDS_MAX:
+        raise _invalid(
+            f"open_on_expired.seconds_max is not within 1 and {limits.OPEN_ON_EXPIRED_SECONDS_MAX}"
+        )
+    if not choice.routes or not all(map(_NAME.fullmatch, choice.routes)):
+        raise _invalid("open_on_expired.routes names each route; there is no pattern for all")
+    if not choice.levels or "restricted" in choice.levels:
+        raise _invalid("open_on_expired.levels names levels, never 'restricted'")
+
+
+def _zone(name: str, zone: TimeZone) -> Zone:
+    try:
+        starts = tuple(time_micros(transition.start) for transition in zone.transitions)
+        until = time_micros(zone.until)
+    except ValueError as error:
+        raise _invalid(f"time_zones.{name}: {error}") from error
+    offsets = tuple(transition.offset_seconds for transition in zone.transitions)
+    if not starts or any(a >= b for a, b in zip(starts, (*starts[1:], until), strict=True)):
+        raise _invalid(f"time_zones.{name}: transitions must ascend and end before 'until'")
+    if any(abs(offset) >= 86_400 for offset in offsets):
+        raise _invalid(f"time_zones.{name}: an offset is less than a day")
+    return Zone(starts, offsets, until)
