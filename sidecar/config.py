@@ -179,7 +179,8 @@ class UpstreamAccess(Section, frozen=True, kw_only=True):
 
     allowed_private_hosts: tuple[str, ...] = ()
     ca_file: Annotated[
-        str | None, Meta(description="PEM file of further certificate authorities.")
+        str | None,
+        Meta(description="PEM file that replaces the system's certificate authorities."),
     ] = None
 
 

@@ -1,0 +1,78 @@
+"""``gatepost run``: the daemon in the foreground.
+
+Owns: the event loop, signals and the exit code. Refuses: forking and writing pid files; the
+kubelet, systemd or a shell does that better.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import anyio
+import click
+import msgspec
+
+from gateway.errors import ConfigInvalid, ListenFailed
+from sidecar.app import EXIT_CONFIGURATION, Announcement, Daemon
+from sidecar.config import SidecarConfig, parse
+from sidecar.eventlog import EventLog
+from sidecar.outside import real_outside
+
+
+@click.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The daemon's TOML configuration.",
+)
+def run(path: Path) -> None:
+    """Run the daemon until SIGTERM. Exit 0 drained, 74 disk failed, 75 unsent, 78 configuration."""
+    try:
+        config = parse(path.read_text(), str(path))
+    except (OSError, ConfigInvalid) as error:
+        click.echo(f"gatepost: {path}: {error}", err=True)
+        raise SystemExit(EXIT_CONFIGURATION) from error
+    raise SystemExit(anyio.run(_serve, config, backend_options={"use_uvloop": _has_uvloop()}))
+
+
+async def _serve(config: SidecarConfig) -> int:
+    outside = real_outside(config)
+    log = EventLog(outside.clock)
+    if os.geteuid() == 0:
+        log.warning("running_as_root", uid=0)
+    stop = anyio.Event()
+    daemon = Daemon(config, outside, log, _announce)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_wait_for_signal, stop)
+        try:
+            code = await daemon.run(stop)
+        except* (ConfigInvalid, ListenFailed) as errors:
+            for error in errors.exceptions:
+                click.echo(f"gatepost: {error}", err=True)
+            code = EXIT_CONFIGURATION
+        tasks.cancel_scope.cancel()
+    return code
+
+
+async def _wait_for_signal(stop: anyio.Event) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            stop.set()
+
+
+def _announce(announcement: Announcement) -> None:
+    sys.stdout.write(msgspec.json.encode(announcement).decode() + "\n")
+    sys.stdout.flush()
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401 - only its presence matters; not on every platform
+    except ImportError:
+        return False
+    return True

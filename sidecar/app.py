@@ -1,0 +1,196 @@
+"""The daemon's composition root: builds every part, runs them in one task group, drains.
+
+Owns: the order of a start (policy and key, spool, first records, listeners) and of a stop
+(listeners, calls, seal, shipping), and the exit code. Refuses: the work itself. Given another
+``Outside`` the same code runs in the simulated world.
+
+Exit codes: 0 drained, 74 the disk failed, 75 records are left unsent, 78 configuration.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import anyio
+import msgspec
+
+from gateway import __version__, limits
+from gateway.errors import TurnAway
+from gateway.io.serve import serve_listener
+from gateway.record import Continues
+from gateway.seal import sha256_text
+from sidecar import journal
+from sidecar.config import SidecarConfig
+from sidecar.doors import Door, open_doors
+from sidecar.eventlog import EventLog
+from sidecar.outside import Outside
+from sidecar.parts import Parts, build_parts
+from sidecar.reporting import daemon_status
+from sidecar.status import DaemonStatus
+
+EXIT_DRAINED: Final = 0
+EXIT_DISK_FAILED: Final = 74
+EXIT_UNSENT: Final = 75
+EXIT_CONFIGURATION: Final = 78
+
+_SHIP_SHARE: Final = 0.4
+"""Of the grace period: what shipping may use after the last call ended."""
+
+
+class Announcement(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the daemon listens, once it does; one line of JSON on standard output."""
+
+    instance: str
+    unix: list[str]
+    tcp_port: int | None
+    admin: str
+    probe_port: int | None
+
+
+class Daemon:
+    """One process instance from start to exit."""
+
+    def __init__(
+        self,
+        config: SidecarConfig,
+        outside: Outside,
+        log: EventLog,
+        announce: Callable[[Announcement], None],
+    ) -> None:
+        self._config = config
+        self._outside = outside
+        self._log = log
+        self._announce = announce
+        self._doors: list[Door] = []
+        self._exit_code = EXIT_DRAINED
+        self.parts: Parts | None = None
+
+    def status(self) -> DaemonStatus:
+        """The whole state, for operators and probes."""
+        assert self.parts is not None
+        return daemon_status(self._config, self.parts, self._doors, self._outside)
+
+    async def run(self, stop: anyio.Event) -> int:
+        """Serve until ``stop`` is set or something fatal happens; returns the exit code.
+
+        Raises ConfigInvalid and ListenFailed before anything was served.
+        """
+        self._log.info("starting", version=__version__)
+        parts = self.parts = await build_parts(self._config, self._outside, self._log)
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._start_tasks(parts, tasks.start_soon)
+                await self._first_records(parts)
+                await self._open(parts, tasks.start_soon)
+                await self._wait_for_end(parts, stop)
+                await self._drain(parts)
+                tasks.cancel_scope.cancel()
+        finally:
+            for door in self._doors:
+                await door.listening.aclose()
+        self._log.info("stopped", code=self._exit_code)
+        return self._exit_code
+
+    def _start_tasks(self, parts: Parts, start: Callable[..., None]) -> None:
+        start(parts.spool.run)
+        start(parts.policy.run)
+        start(parts.enroller.run)
+        start(parts.shipper.run)
+        start(parts.upkeep.run_heartbeats)
+        start(parts.upkeep.run_chain_heads)
+        start(parts.watch_policy)
+
+    async def _first_records(self, parts: Parts) -> None:
+        """``start`` is the first of the chain, then what was found of dead instances."""
+        with anyio.move_on_after(self._config.enrolment.wait_ms / 1000):
+            await parts.instance.certified.wait()
+        continues = parts.predecessor
+        draft = journal.start(
+            parts.scribe,
+            self._outside.clock.wall_us(),
+            public=parts.instance.signer.public,
+            certificate=parts.instance.certificate_envelope,
+            config_digest=sha256_text(msgspec.json.encode(self._config)),
+            build=f"gatepost/{__version__}"[: limits.BUILD_BYTES_MAX],
+            continues=None if continues is None else Continues(*continues),
+            continues_reason=parts.no_predecessor_because,
+        )
+        await parts.write_own(draft)
+        parts.started.set()
+        for found in parts.findings:
+            for recovered in journal.recovered(
+                parts.scribe, self._outside.clock.wall_us(), **found.as_record_members()
+            ):
+                await parts.write_own(recovered)
+            self._log.info("recovered", instance=found.instance, cut_bytes=found.cut_bytes)
+
+    async def _open(self, parts: Parts, start: Callable[..., None]) -> None:
+        self._doors = await open_doors(self._config, parts, self._outside, self.status)
+        limiter = anyio.CapacityLimiter(limits.CONNECTIONS_MAX)
+        for door in self._doors:
+            start(serve_listener, door.listening, door.identify, door.handle, door.options, limiter)
+            self._log.info("listening", name=door.name, address=door.listening.address)
+        self._announce(_announcement(parts.instance.id, self._doors))
+
+    async def _wait_for_end(self, parts: Parts, stop: anyio.Event) -> None:
+        """Until a signal, a failed disk, or a refusal of the issuer that is final."""
+        async with anyio.create_task_group() as waiting:
+
+            async def first(wait: Callable[[], object]) -> None:
+                await wait()  # type: ignore[misc]  # each is an async method
+                waiting.cancel_scope.cancel()
+
+            waiting.start_soon(first, stop.wait)
+            waiting.start_soon(first, parts.spool.failed.wait)
+            waiting.start_soon(first, parts.enroller.refused_for_good.wait)
+
+    async def _drain(self, parts: Parts) -> None:
+        """No new calls; the open ones end or are cut; seal; ship what can be shipped."""
+        deadline = anyio.current_time() + self._config.grace_seconds
+        self._log.info("draining", calls=parts.in_flight.calls)
+        parts.in_flight.draining = True
+        for door in self._doors:
+            if door.takes_calls:
+                await door.listening.aclose()
+        if parts.spool.failed.is_set():
+            parts.in_flight.cut_all("shutdown")
+            self._log.error("spool_failed")
+            self._exit_code = EXIT_DISK_FAILED
+            return
+        ship_seconds = self._config.grace_seconds * _SHIP_SHARE
+        with anyio.move_on_after(max(0.0, deadline - ship_seconds - anyio.current_time())):
+            await parts.in_flight.wait_idle()
+        parts.in_flight.cut_all("shutdown")
+        with anyio.move_on_after(1.0):
+            await parts.in_flight.wait_idle()
+        try:
+            await parts.write_own(
+                journal.seal(parts.scribe, self._outside.clock.wall_us(), parts.tally.counters()),
+                final=True,
+            )
+            await parts.spool.close()
+        except TurnAway as failed:
+            self._log.error("spool_failed", code=failed.code)
+            self._exit_code = EXIT_DISK_FAILED
+            return
+        left = await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
+        if parts.enroller.refused is not None:
+            self._exit_code = EXIT_CONFIGURATION
+        elif left:
+            self._exit_code = EXIT_UNSENT
+        self._log.info("draining", left=left)
+
+
+def _announcement(instance: str, doors: list[Door]) -> Announcement:
+    def port(kind: str) -> int | None:
+        found = [door.listening.address for door in doors if door.kind == kind]
+        return int(found[0].rpartition(":")[2]) if found else None
+
+    return Announcement(
+        instance=instance,
+        unix=[door.listening.address for door in doors if door.kind == "unix"],
+        tcp_port=port("tcp"),
+        admin=next(door.listening.address for door in doors if door.kind == "admin"),
+        probe_port=port("probe"),
+    )
