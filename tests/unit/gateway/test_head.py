@@ -192,7 +192,8 @@ def test_a_bare_line_feed_is_noticed_without_waiting_for_more() -> None:
 
 @pytest.mark.parametrize("data", [*MALFORMED.values(), *AMBIGUOUS.values(), *UNSUPPORTED.values()])
 def test_a_detail_never_quotes_the_request(data: bytes) -> None:
-    marked = data.replace(b"Host: a", b"Host: marker.example").replace(b"X-Any", b"X-Marker")
+    marked = data.replace(b"Host: a", b"Host: marker.example")
+    marked = marked.replace(b"X-Any", b"X-Marker").replace(b"x-any", b"x-marker")
     with pytest.raises(TurnAway) as turned_away:
         check_head(marked[: request_head_end(bytearray(marked))])
     assert "marker" not in turned_away.value.detail.lower()
