@@ -213,7 +213,7 @@ def decode_frame_header(data: bytes, offset: int, salt: int) -> FrameHeader | No
     if zlib.crc32(data[offset:end], salt) != _U32.unpack_from(data, end)[0]:
         return None
     _, kind, _, _, size, crc, seq, batch_first, _ = _HEADER.unpack_from(data, offset)
-    if size > BODY_BYTES_MAX:
+    if size > BODY_BYTES_MAX or max(seq, batch_first) > limits.JSON_INTEGER_MAX:
         return None
     return FrameHeader(offset, kind, size, crc, seq, batch_first)
 

@@ -1,0 +1,89 @@
+"""What the record store answers to a batch of records: one form for both ends.
+
+Owns: the Structs of the answer of ``POST /v1/records`` and their reading. Refuses: judging an
+answer against what was sent (``spool.answer``) and verifying proofs (``merkle.py``).
+
+Readers pass over members they do not know, because stores are upgraded before daemons.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+from gateway.errors import DocumentInvalid
+
+RECORDS_PATH = "/v1/records"
+CONTENT_TYPE = "application/jsonl"
+"""DSSE JSON, one envelope per line; always with ``Content-Encoding: gzip``."""
+CERTIFICATE_UNKNOWN = "certificate_unknown"
+"""With status 412: the store does not have the certificate of a signing key yet."""
+
+
+class ShipException(msgspec.Struct, frozen=True):
+    """A record that was not simply appended. ``code``: ``vocabulary.ExceptionCode``.
+
+    All codes but ``retry`` are resolved: the store keeps the bytes.
+    """
+
+    seq: int
+    code: str
+
+
+class Run(msgspec.Struct, frozen=True):
+    """Records contiguous in seq and in leaf index, with an inclusion proof (base64 hashes)."""
+
+    first_seq: int
+    last_seq: int
+    first_index: int
+    received_us: int
+    proof: list[str]
+
+
+class StoreHead(msgspec.Struct, frozen=True):
+    """The newest record of the instance that the store has."""
+
+    seq: int
+    record_hash: str
+
+
+class ShipAnswer(msgspec.Struct, frozen=True):
+    """``through_seq``: every record that was sent up to it is resolved; -1 for none.
+
+    ``runs``, ``checkpoint`` and ``consistency`` are null until the store keeps a log.
+    """
+
+    through_seq: int
+    exceptions: list[ShipException]
+    runs: list[Run] | None
+    head: StoreHead | None
+    checkpoint: str | None
+    consistency: list[str] | None
+
+
+def encode_answer(answer: ShipAnswer) -> bytes:
+    """The body of a 200 answer."""
+    return msgspec.json.encode(answer)
+
+
+def decode_answer(body: bytes) -> ShipAnswer:
+    """The inverse of ``encode_answer``. Raises DocumentInvalid (``unreadable``)."""
+    try:
+        return msgspec.json.decode(body, type=ShipAnswer)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DocumentInvalid("unreadable", f"answer of the record store: {error}") from error
+
+
+class _Error(msgspec.Struct, frozen=True):
+    code: str
+
+
+class _ErrorBody(msgspec.Struct, frozen=True):
+    error: _Error
+
+
+def refusal_code(body: bytes) -> str | None:
+    """The code in ``{"error": {"code": …}}``, or None for any other body."""
+    try:
+        return msgspec.json.decode(body, type=_ErrorBody).error.code
+    except (msgspec.DecodeError, RecursionError):
+        return None

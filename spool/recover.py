@@ -1,0 +1,327 @@
+"""What instances that ended left under the spool root.
+
+A directory whose lock can be taken is dead: its process is gone, and its key with it. It is
+read, shipped and deleted; its chain is never continued. Bytes that cannot be read are copied to
+its quarantine before anything else happens to them.
+
+Owns: finding dead directories, making what is read durable, quarantine, and letting go of a
+directory. Refuses: the judgement of damage (``examine.py``), shipping (``ship.py``), and writing
+the ``recovered`` record, which belongs into the successor's own chain.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+import msgspec
+
+from gateway import limits
+from gateway.errors import ConfigInvalid
+from gateway.ports import Disk, FileSystem, Lock, Receipt
+from gateway.record import Continues, Quarantined
+from gateway.seal import sha256_text
+from spool import frame, home, read
+from spool.examine import Damage, Examiner, Findings
+from spool.read import LoadedSegment
+from spool.segment import (
+    read_all,
+    remove_if_there,
+    segment_base,
+    segment_name,
+    write_file,
+)
+
+SETTLED_NAME = "settled.json"
+_PIECES_MAX = 16
+"""Damaged stretches of one segment that get a file each; with more, the segment is kept whole."""
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """Says that the findings stand in a record, so that later starts need not repeat it.
+
+    ``by`` and ``seq``: that record; null for an instance with nothing to record.
+    """
+
+    by: str | None
+    seq: int | None
+    wall_us: int
+
+
+class LeftAlone(msgspec.Struct, frozen=True):
+    """A directory that was not touched, and why: the operator has to look."""
+
+    instance: str
+    why: str
+
+
+class DeadInstance:
+    """One directory of a process that is gone, held by its lock until it is removed.
+
+    ``bases``: segments still there; ``last_seqs``: the newest readable seq up to and in each.
+    """
+
+    def __init__(self, root: str, instance: str, lock: Lock) -> None:
+        self.root = root
+        self.instance = instance
+        self.directory = f"{root}/{instance}"
+        self.bases: list[int] = []
+        self.last_seqs: list[int] = []
+        self.bytes_used = 0
+        self.quarantine_files = 0
+        self.settled: Settled | None = None
+        self._lock = lock
+        self._findings: Findings | None = None
+
+    def __repr__(self) -> str:
+        return f"DeadInstance({self.instance!r})"
+
+    @property
+    def findings(self) -> Findings:
+        """What was found; there once ``find_dead`` has returned."""
+        assert self._findings is not None
+        return self._findings
+
+    @property
+    def needs_record(self) -> bool:
+        """Whether a ``recovered`` record is still to be written about it."""
+        return self.settled is None and not self.findings.clean
+
+    async def examine(self, disk: Disk) -> None:
+        """Read every segment and quarantine what is damaged. Raises OSError, ConfigInvalid."""
+        self.settled = await disk.run(self._prepare)
+        examiner = Examiner(self.instance)
+        quarantined: list[Quarantined] = []
+        for base_seq in self.bases:
+            last = base_seq == self.bases[-1]
+            quarantined += await disk.run(
+                partial(self._segment, examiner=examiner, base_seq=base_seq, last=last)
+            )
+        self._findings = examiner.findings(quarantined)
+        await disk.run(self._measure)
+
+    def _prepare(self, files: FileSystem) -> Settled | None:
+        """Drop what was never used; returns what an earlier start noted."""
+        names = files.list_directory(self.directory)
+        for name in names:
+            if name.endswith(".tmp"):
+                remove_if_there(files, f"{self.directory}/{name}")
+        self.bases = [base for name in names if (base := segment_base(name)) is not None]
+        for base_seq in self.bases:
+            self._refuse_newer(files, base_seq)
+        if SETTLED_NAME not in names:
+            return None
+        try:
+            return msgspec.json.decode(
+                read_all(files, f"{self.directory}/{SETTLED_NAME}", frame.PAGE_BYTES),
+                type=Settled,
+            )
+        except msgspec.DecodeError:
+            return None
+
+    def _refuse_newer(self, files: FileSystem, base_seq: int) -> None:
+        path = f"{self.directory}/{segment_name(base_seq)}"
+        header = frame.decode_header(read_all(files, path, frame.PAGE_BYTES))
+        if header is not None and header.version > frame.VERSION:
+            raise ConfigInvalid(
+                f"{path} has format version {header.version}, this program reads up to "
+                f"{frame.VERSION}: start a newer one to ship it"
+            )
+
+    def _segment(
+        self, files: FileSystem, *, examiner: Examiner, base_seq: int, last: bool
+    ) -> list[Quarantined]:
+        if last:
+            # What a killed process wrote may be in memory only: what is found must stay found.
+            file = files.open(f"{self.directory}/{segment_name(base_seq)}", writable=True)
+            try:
+                file.fdatasync()
+            finally:
+                file.close()
+        loaded = read.load_segment(files, self.directory, self.instance, base_seq)
+        damages = self._judge(examiner, loaded, last)
+        self.last_seqs.append(examiner.last_seq)
+        return self._quarantine(files, loaded, damages) if damages else []
+
+    def _judge(self, examiner: Examiner, loaded: LoadedSegment, last: bool) -> list[Damage]:
+        header, base_seq = loaded.header, loaded.base_seq
+        whole = Damage(base_seq=base_seq, offset=0, length=len(loaded.data), rule="foreign")
+        if header is None:
+            scanned = loaded.scan(self.instance)
+            rest = examiner.segment(base_seq, scanned, last=last)
+            if not scanned.pieces:
+                return []
+            examiner.note("header")
+            page = Damage(base_seq=base_seq, offset=0, length=frame.PAGE_BYTES, rule="header")
+            return [page, *rest]
+        if header.instance != frame.instance_bytes(self.instance) or header.base_seq != base_seq:
+            examiner.note("foreign_segment")
+            return [whole]
+        return examiner.segment(base_seq, loaded.scan(self.instance), last=last)
+
+    def _quarantine(
+        self, files: FileSystem, loaded: LoadedSegment, damages: list[Damage]
+    ) -> list[Quarantined]:
+        """Copy damaged bytes, durably; a name says where they stood, so it can be repeated."""
+        if len(damages) > _PIECES_MAX:
+            damages = [
+                Damage(base_seq=loaded.base_seq, offset=0, length=len(loaded.data), rule="damaged")
+            ]
+        directory = f"{self.directory}/{home.QUARANTINE_NAME}"
+        files.make_directory(directory, home.DIRECTORY_MODE)
+        there = set(files.list_directory(directory))
+        kept = []
+        for damage in damages:
+            data = loaded.data[damage.offset : damage.offset + damage.length]
+            name = f"{loaded.base_seq:020d}-{damage.offset}.bin"
+            if name not in there:
+                write_file(files, f"{directory}/{name}", data)
+            kept.append(Quarantined(file=name, length=len(data), digest=sha256_text(data)))
+        files.sync_directory(directory)
+        files.sync_directory(self.directory)
+        return kept
+
+    def _measure(self, files: FileSystem) -> None:
+        quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"
+        paths = [f"{self.directory}/{segment_name(base)}" for base in self.bases]
+        try:
+            kept = [f"{quarantine}/{name}" for name in files.list_directory(quarantine)]
+        except FileNotFoundError:
+            kept = []
+        self.quarantine_files = len(kept)
+        self.bytes_used = 0
+        for path in paths + kept:
+            file = files.open(path, writable=False)
+            self.bytes_used += file.size()
+            file.close()
+
+    # -- letting go -----------------------------------------------------------------------
+
+    async def settle(self, disk: Disk, by: Receipt | None, own: str, wall_us: int) -> None:
+        """Note that the record ``by`` of instance ``own`` holds the findings. Raises OSError."""
+        settled = Settled(
+            by=None if by is None else own, seq=None if by is None else by.seq, wall_us=wall_us
+        )
+
+        def note(files: FileSystem) -> None:
+            write_file(files, f"{self.directory}/{SETTLED_NAME}", msgspec.json.encode(settled))
+            files.sync_directory(self.directory)
+
+        await disk.run(note)
+        self.settled = settled
+
+    async def trim(self, disk: Disk, through_seq: int) -> None:
+        """Unlink segments whose readable records all have a seq up to ``through_seq``."""
+        while self.bases and self.last_seqs[0] <= through_seq:
+            base_seq = self.bases[0]
+            await disk.run(partial(self._unlink, base_seq=base_seq))
+            self.bases.pop(0)
+            self.last_seqs.pop(0)
+        await disk.run(self._measure)
+
+    def _unlink(self, files: FileSystem, base_seq: int) -> None:
+        remove_if_there(files, f"{self.directory}/{segment_name(base_seq)}")
+        files.sync_directory(self.directory)
+
+    def removable(self, wall_us: int) -> bool:
+        """Whether nothing is left to ship, to record or to keep in quarantine."""
+        if self.bases or self.needs_record:
+            return False
+        if not self.quarantine_files:
+            return True
+        kept_us = limits.QUARANTINE_SECONDS_MAX * 1_000_000
+        return self.settled is not None and self.settled.wall_us + kept_us <= wall_us
+
+    async def remove(self, disk: Disk) -> None:
+        """Remove the directory and give up its lock. Raises OSError."""
+
+        def remove(files: FileSystem) -> None:
+            quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"
+            if home.QUARANTINE_NAME in files.list_directory(self.directory):
+                for name in files.list_directory(quarantine):
+                    remove_if_there(files, f"{quarantine}/{name}")
+                files.remove_directory(quarantine)
+            remove_if_there(files, f"{self.directory}/{SETTLED_NAME}")
+            home.remove_home(files, self.root, self.instance, self._lock)
+
+        await disk.run(remove)
+        self.bytes_used = 0
+
+    def release(self) -> None:
+        """Give up the lock and leave everything as it is."""
+        self._lock.release()
+
+
+async def find_dead(
+    disk: Disk, root: str, *, wall_us: int
+) -> tuple[list[DeadInstance], list[LeftAlone]]:
+    """Take and examine every dead directory under ``root``; oldest last record first.
+
+    Directories with nothing in them are removed at once. One that others may write to, of a
+    newer format, or that cannot be read is left alone. Run it before ``Spool.open``.
+    """
+    dead: list[DeadInstance] = []
+    alone: list[LeftAlone] = []
+    for instance in await disk.run(lambda files: _instances(files, root)):
+        try:
+            lock = await disk.run(partial(_take, root=root, instance=instance))
+        except (OSError, ConfigInvalid) as error:
+            alone.append(LeftAlone(instance, str(error)))
+            continue
+        if lock is None:
+            continue
+        found = DeadInstance(root, instance, lock)
+        try:
+            await found.examine(disk)
+            if found.findings.records == 0 and not found.quarantine_files:
+                await found.trim(disk, -1)
+                await found.remove(disk)
+                continue
+            if found.findings.clean and found.settled is None and found.quarantine_files:
+                await found.settle(disk, None, instance, wall_us)
+        except (OSError, ConfigInvalid) as error:
+            found.release()
+            alone.append(LeftAlone(instance, str(error)))
+            continue
+        dead.append(found)
+    dead.sort(key=lambda one: one.findings.last_id or "")
+    return dead, alone
+
+
+def newest(dead: Sequence[DeadInstance]) -> Continues | None:
+    """What the next ``start`` record continues: the dead instance that wrote last.
+
+    Record ids are UUIDv7, so they sort by time.
+    """
+    found = [one.findings for one in dead if one.findings.last_seq is not None]
+    if not found:
+        return None
+    last = max(found, key=lambda findings: findings.last_id or "")
+    assert last.last_seq is not None
+    assert last.last_hash is not None
+    return Continues(instance=last.instance, seq=last.last_seq, record_hash=last.last_hash)
+
+
+def _instances(files: FileSystem, root: str) -> list[str]:
+    try:
+        names = files.list_directory(root)
+    except FileNotFoundError:
+        return []
+    return [name for name in names if _is_instance(name)]
+
+
+def _is_instance(name: str) -> bool:
+    try:
+        frame.instance_bytes(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _take(files: FileSystem, root: str, instance: str) -> Lock | None:
+    path = f"{root}/{instance}"
+    home.check_home(files, path)
+    try:
+        return files.lock(f"{path}/{home.LOCK_NAME}")
+    except FileNotFoundError:
+        return None
