@@ -54,6 +54,9 @@ Operation = Literal[
     "prompt_get",
     "prompt_list",
     "completion_list",
+    "sampling",
+    "elicitation",
+    "roots_list",
     "http_call",
     "unknown",
 ]
