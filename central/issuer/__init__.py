@@ -1,3 +1,4 @@
-"""Enrols instances and certifies their keys."""
+"""The issuer: certifies instance keys, so that records can be held against somebody.
 
-from __future__ import annotations
+In production a process of its own: it never runs with the record store's keys.
+"""

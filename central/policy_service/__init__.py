@@ -1,3 +1,4 @@
-"""Keeps published policy and serves it with short-lived signed heads."""
+"""The policy service: keeps every published bundle, and signs short-lived heads that pin one.
 
-from __future__ import annotations
+It never edits or signs policy: bundles come signed by the people whose keys the root names.
+"""

@@ -1,3 +1,5 @@
-"""Verifies, dedupes and keeps records; answers audit queries."""
+"""The record store: verifies, sequences and keeps records; answers who did what.
 
-from __future__ import annotations
+It trusts no daemon: a record counts because of its signature, its certificate and its place in
+the chain, never because of who delivered it.
+"""

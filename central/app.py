@@ -1,0 +1,182 @@
+"""The central services as one application: the composition root of ``central``.
+
+Owns: which services run in this process, their start and end, and the runner. Refuses: what they
+do. One machine may run all three; in production the issuer runs apart from the record store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Callable
+
+import uvicorn
+from litestar import Litestar, Response, get
+from litestar.di import Provide
+from litestar.handlers import HTTPRouteHandler
+from litestar.openapi.config import OpenAPIConfig
+from litestar.openapi.plugins import JsonRenderPlugin
+
+from central import config as configuration
+from central import web
+from central.config import CentralConfig
+from central.database import Database
+from central.issuer import api as issuer_api
+from central.issuer.service import Issuer
+from central.keys import RootFiles
+from central.people import People
+from central.policy_service import api as policy_api
+from central.policy_service.service import PolicyService
+from central.record_store import api as record_api
+from central.record_store.service import RecordStore
+from gateway import __version__
+from gateway.errors import ConfigInvalid
+from gateway.io.clock import SystemClock
+from gateway.io.entropy import SystemEntropy
+from gateway.ports import Entropy, WallClock
+
+Service = Issuer | PolicyService | RecordStore
+
+
+@get("/livez", include_in_schema=False)
+async def livez() -> Response[bytes]:
+    """The process answers."""
+    return web.answer(b'{"live":true}')
+
+
+def build(
+    config: CentralConfig, *, clock: WallClock | None = None, entropy: Entropy | None = None
+) -> Litestar:
+    """The application of ``config.services``. Raises ConfigInvalid before anything listens."""
+    configuration.check(config)
+    clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
+    root_files = RootFiles(config.roots_directory, config.root_fingerprint)
+    people = People(config)
+    services: dict[str, Service] = {}
+    handlers: list[HTTPRouteHandler] = [livez]
+    with contextlib.ExitStack() as opened:
+        if "issuer" in config.services:
+            services["issuer"] = Issuer(config, root_files, clock, entropy)
+            opened.callback(services["issuer"].database.close)
+            handlers += issuer_api.HANDLERS
+        if "policy" in config.services:
+            services["policy_service"] = PolicyService(config, root_files, people, clock)
+            opened.callback(services["policy_service"].database.close)
+            handlers += policy_api.HANDLERS
+        if "records" in config.services:
+            services["record_store"] = RecordStore(config, root_files, people, clock)
+            opened.callback(services["record_store"].database.close)
+            handlers += record_api.HANDLERS
+        databases = [service.database for service in services.values()]
+        handlers.append(_readyz(databases))
+        # From here on the application's own end closes the databases.
+        opened.pop_all()
+    return web.CentralApp(
+        route_handlers=handlers,
+        dependencies={name: _provide(service) for name, service in services.items()},
+        exception_handlers=web.EXCEPTION_HANDLERS,
+        lifespan=[_lifespan(services)],
+        openapi_config=OpenAPIConfig(
+            title="Gatepost central services",
+            version=__version__,
+            path="/schema",
+            render_plugins=[JsonRenderPlugin()],
+        ),
+    )
+
+
+def _provide(service: Service) -> Provide:
+    def provide() -> Service:
+        return service
+
+    return Provide(provide, sync_to_thread=False, use_cache=True)
+
+
+def _readyz(databases: list[Database]) -> HTTPRouteHandler:
+    @get("/readyz", include_in_schema=False)
+    async def readyz() -> Response[bytes]:
+        """Every database answers."""
+        for database in databases:
+            await database.read(lambda connection: connection.execute("SELECT 1").fetchone())
+        return web.answer(b'{"ready":true}')
+
+    return readyz
+
+
+def _lifespan(
+    services: dict[str, Service],
+) -> Callable[[Litestar], contextlib.AbstractAsyncContextManager[None]]:
+    @contextlib.asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        try:
+            for service in services.values():
+                if isinstance(service, Issuer):
+                    await service.start()
+            yield
+        finally:
+            for service in services.values():
+                service.database.close()
+
+    return lifespan
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A listening TCP socket. Raises ConfigInvalid, also where the port is taken."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(128)
+    except OSError as error:
+        listener.close()
+        raise ConfigInvalid(
+            f"cannot listen on {host} port {port}: {error.strerror}; set host or port"
+        ) from error
+    return listener
+
+
+def serve(config: CentralConfig, *, started: Callable[[str], None] | None = None) -> None:
+    """Run ``config.services`` until SIGTERM or SIGINT; requests under way are finished.
+
+    ``started`` gets the base URL once requests are accepted. Raises ConfigInvalid.
+    """
+    with listen(config.host, config.port) as listener:
+        server = _Server(_uvicorn_config(build(config)), base_url(listener), started)
+        server.run(sockets=[listener])
+
+
+def base_url(listener: socket.socket) -> str:
+    """``http://host:port`` of a listening socket."""
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _uvicorn_config(app: Litestar) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        http="h11",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=10,
+    )
+
+
+class _Server(uvicorn.Server):
+    """uvicorn, saying when it accepts."""
+
+    def __init__(
+        self, config: uvicorn.Config, url: str, started: Callable[[str], None] | None
+    ) -> None:
+        super().__init__(config)
+        self._url = url
+        self._tell = started
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started and self._tell is not None:
+            self._tell(self._url)

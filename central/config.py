@@ -1,0 +1,228 @@
+"""The configuration of the central services: one TOML file for any of them or all together.
+
+Owns: the typed shape, its defaults, and every check that needs no other file. Refuses: reading
+keys and roots (``keys.py``), opening databases, and guessing: an unknown member is an error.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from typing import Final, Literal
+
+import msgspec
+import platformdirs
+
+from gateway import limits, signed_request, vocabulary
+from gateway.errors import ConfigInvalid
+
+ServiceName = Literal["issuer", "policy", "records"]
+PersonRole = Literal["auditor", "operator", "admin"]
+
+SERVICES: Final[tuple[ServiceName, ...]] = ("issuer", "policy", "records")
+OPERATOR_TENANT: Final = "_operator"
+"""Whose acts concern the whole service; as a person's tenant it may act for every tenant."""
+
+_NAME: Final = re.compile(vocabulary.NAME_PATTERN)
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_SCOPE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62}){0,7}")
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A table of the file: unknown members are refused."""
+
+
+class Tenant(_Section, frozen=True, kw_only=True):
+    """``regions``: where this tenant's instances may be; ``scope``: of its policy, or null."""
+
+    name: str
+    regions: list[str]
+    scope: str | None = None
+
+
+class KeyFiles(_Section, frozen=True, kw_only=True):
+    """Paths of 0600 files that hold a 32-byte seed or key in base64; only those needed."""
+
+    issuer: str | None = None
+    log: str | None = None
+    policy_head: str | None = None
+    digest_wrap: str | None = None
+
+
+class PolicySettings(_Section, frozen=True, kw_only=True):
+    """``head_lifetime_seconds`` is the outage that the fleet survives on its last good policy."""
+
+    head_lifetime_seconds: int = 4 * 3600
+    resign_seconds: int = 60
+    refresh_min_seconds: int = 30
+    refresh_max_seconds: int = 60
+
+
+class IssuerSettings(_Section, frozen=True, kw_only=True):
+    """``uncertified_seconds_max``: how far ``not_before`` may precede ``issued``."""
+
+    certificate_seconds: int = limits.CERTIFICATE_SECONDS
+    uncertified_seconds_max: int = limits.UNCERTIFIED_SECONDS_MAX
+
+
+class Host(_Section, frozen=True, kw_only=True):
+    """A host key that may attest starts. ``pub``: base64 of the 32-byte public key."""
+
+    name: str
+    tenant: str
+    region: str
+    pub: str
+
+
+class OneTimeToken(_Section, frozen=True, kw_only=True):
+    """Registers one host key, once. ``sha256``: hex digest of the token's text."""
+
+    name: str
+    tenant: str
+    region: str
+    sha256: str
+
+
+class PersonToken(_Section, frozen=True, kw_only=True):
+    """A person's bearer token. ``sha256``: hex digest; tokens are drawn, so no slow hash."""
+
+    name: str
+    tenant: str
+    role: PersonRole
+    sha256: str
+
+
+class CentralConfig(_Section, frozen=True, kw_only=True):
+    """All of one process. ``roots_directory`` holds ``1.json`` … ``N.json`` (DSSE).
+
+    ``root_fingerprint``: ``sha256:<hex>`` of root 1's payload; null trusts the directory, which
+    is the operator's own. ``log_host`` begins every log origin.
+    """
+
+    data_directory: str = msgspec.field(
+        default_factory=lambda: platformdirs.user_data_dir("gatepost-central")
+    )
+    roots_directory: str
+    root_fingerprint: str | None = None
+    tenants: list[Tenant]
+    services: list[ServiceName] = msgspec.field(default_factory=lambda: list(SERVICES))
+    host: str = "127.0.0.1"
+    port: int = 4143
+    audience: str = signed_request.AUDIENCE
+    log_host: str = "localhost"
+    keys: KeyFiles = msgspec.field(default_factory=KeyFiles)
+    policy: PolicySettings = msgspec.field(default_factory=PolicySettings)
+    issuer: IssuerSettings = msgspec.field(default_factory=IssuerSettings)
+    hosts: list[Host] = msgspec.field(default_factory=list)
+    one_time_tokens: list[OneTimeToken] = msgspec.field(default_factory=list)
+    people: list[PersonToken] = msgspec.field(default_factory=list)
+
+    def tenant_of_scope(self, scope: str) -> str | None:
+        """The tenant whose policy ``scope`` is, or None."""
+        return next((t.name for t in self.tenants if t.scope == scope), None)
+
+    def has_place(self, tenant: str, region: str) -> bool:
+        """Whether ``tenant`` is configured with ``region``."""
+        return any(t.name == tenant and region in t.regions for t in self.tenants)
+
+    def regions_of(self, tenant: str) -> list[str]:
+        """The regions of ``tenant``; empty for one that is not configured."""
+        return next((list(t.regions) for t in self.tenants if t.name == tenant), [])
+
+
+def load(path: str) -> CentralConfig:
+    """The configuration in ``path``. Relative paths in it start at its own directory.
+
+    Raises ConfigInvalid naming file, member and remedy.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read()
+    except OSError as error:
+        raise ConfigInvalid(f"{path}: {error.strerror}") from error
+    try:
+        config = msgspec.toml.decode(data, type=CentralConfig)
+    except msgspec.DecodeError as error:
+        raise ConfigInvalid(f"{path}: {error}") from error
+    config = _anchored(config, os.path.dirname(os.path.abspath(path)))
+    try:
+        check(config)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{path}: {error}") from error
+    return config
+
+
+def check(config: CentralConfig) -> None:
+    """Raise ConfigInvalid for values that cannot work together."""
+    if not config.services:
+        raise ConfigInvalid(f"services: name at least one of {', '.join(SERVICES)}")
+    if not 0 <= config.port <= 65_535:
+        raise ConfigInvalid(f"port: {config.port} is not between 0 and 65535")
+    _check_tenants(config)
+    for host in config.hosts:
+        _check_place(config, f"hosts {host.name!r}", host.tenant, host.region)
+    for token in config.one_time_tokens:
+        _check_place(config, f"one_time_tokens {token.name!r}", token.tenant, token.region)
+        _check_digest(f"one_time_tokens {token.name!r}", token.sha256)
+    for person in config.people:
+        _check_digest(f"people {person.name!r}", person.sha256)
+        if person.tenant != OPERATOR_TENANT and not config.regions_of(person.tenant):
+            raise ConfigInvalid(
+                f"people {person.name!r}: tenant {person.tenant!r} is not in tenants"
+            )
+    _check_times(config)
+
+
+def _check_tenants(config: CentralConfig) -> None:
+    if not config.tenants:
+        raise ConfigInvalid("tenants: at least one is needed")
+    names = [tenant.name for tenant in config.tenants]
+    if len(set(names)) != len(names):
+        raise ConfigInvalid("tenants: a name stands there twice")
+    scopes = [tenant.scope for tenant in config.tenants if tenant.scope is not None]
+    if len(set(scopes)) != len(scopes):
+        raise ConfigInvalid("tenants: two tenants have the same scope")
+    for tenant in config.tenants:
+        if not tenant.regions:
+            raise ConfigInvalid(f"tenants {tenant.name!r}: regions is empty")
+        for word in (tenant.name, *tenant.regions):
+            if _NAME.fullmatch(word) is None:
+                raise ConfigInvalid(f"tenants: {word!r} does not match {vocabulary.NAME_PATTERN}")
+        if tenant.scope is not None and _SCOPE.fullmatch(tenant.scope) is None:
+            raise ConfigInvalid(f"tenants {tenant.name!r}: scope {tenant.scope!r} is not a path")
+
+
+def _check_place(config: CentralConfig, where: str, tenant: str, region: str) -> None:
+    if not config.has_place(tenant, region):
+        raise ConfigInvalid(f"{where}: tenant {tenant!r} in region {region!r} is not in tenants")
+
+
+def _check_digest(where: str, digest: str) -> None:
+    if _SHA256.fullmatch(digest) is None:
+        raise ConfigInvalid(f"{where}: sha256 is 64 lower-case hex digits of the token's SHA-256")
+
+
+def _check_times(config: CentralConfig) -> None:
+    policy, issuer = config.policy, config.issuer
+    if not 0 < policy.resign_seconds < policy.head_lifetime_seconds:
+        raise ConfigInvalid("policy: resign_seconds must be below head_lifetime_seconds")
+    if not 0 < policy.refresh_min_seconds <= policy.refresh_max_seconds:
+        raise ConfigInvalid("policy: refresh_min_seconds must not be above refresh_max_seconds")
+    if issuer.certificate_seconds < 60 or issuer.uncertified_seconds_max < 0:
+        raise ConfigInvalid("issuer: certificate_seconds is at least 60, no time is negative")
+
+
+def _anchored(config: CentralConfig, base: str) -> CentralConfig:
+    def path(text: str) -> str:
+        return os.path.join(base, os.path.expanduser(text))
+
+    keys = {
+        name: None if value is None else path(value)
+        for name, value in msgspec.structs.asdict(config.keys).items()
+    }
+    return msgspec.structs.replace(
+        config,
+        data_directory=path(config.data_directory),
+        roots_directory=path(config.roots_directory),
+        keys=KeyFiles(**keys),
+    )

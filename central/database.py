@@ -1,0 +1,121 @@
+"""SQLite as the services use it: one writer, a few readers, all off the event loop.
+
+Owns: connections, their settings, transactions, and the hop to a worker thread. Refuses: SQL of
+any table (each service has its ``schema.py``) and retries: a failed commit is the caller's answer.
+
+One writer connection behind a limiter of one, so a transaction never waits for another's lock;
+WAL with ``synchronous=FULL``: a commit that was answered survives a power cut
+(sqlite.org/pragma.html#pragma_synchronous).
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+import anyio
+import anyio.to_thread
+
+from central.errors import Refused
+from gateway import limits
+from gateway.errors import ConfigInvalid
+
+ResultT = TypeVar("ResultT")
+
+_BUSY_MS: Final = 5_000
+_STATEMENTS_CACHED: Final = 256
+
+
+class Database:
+    """One SQLite file. ``schema``: statements that are safe to repeat; ``version`` its number.
+
+    Raises ConfigInvalid when the file cannot be used or was written by a newer version.
+    """
+
+    def __init__(self, path: str, schema: str, version: int) -> None:
+        self.path = path
+        try:
+            os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
+            self._writer = self._connect()
+            _prepare(self._writer, path, schema, version)
+            os.chmod(path, 0o600)
+            self._readers = [self._connect() for _ in range(limits.CENTRAL_READERS_MAX)]
+        except (sqlite3.Error, OSError) as error:
+            raise ConfigInvalid(f"database {path}: {error}") from error
+        for reader in self._readers:
+            reader.execute("PRAGMA query_only=ON")
+        self._write_limiter = anyio.CapacityLimiter(1)
+        self._read_limiter = anyio.CapacityLimiter(limits.CENTRAL_READERS_MAX)
+
+    def _connect(self) -> sqlite3.Connection:
+        # The limiters see to it that a connection is in one thread at a time.
+        connection = sqlite3.connect(
+            self.path,
+            timeout=_BUSY_MS / 1_000,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=_STATEMENTS_CACHED,
+        )
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+        return connection
+
+    async def write(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """``work`` in one transaction, committed (durable) before this returns.
+
+        Whatever ``work`` raises rolls all of it back. Raises Refused (``storage_failed``).
+        """
+        return await anyio.to_thread.run_sync(
+            _transaction, self._writer, work, limiter=self._write_limiter
+        )
+
+    async def read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """``work`` on a snapshot that no writer changes meanwhile."""
+        return await anyio.to_thread.run_sync(self._read, work, limiter=self._read_limiter)
+
+    def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        reader = self._readers.pop()
+        try:
+            reader.execute("BEGIN")
+            try:
+                return work(reader)
+            finally:
+                reader.execute("ROLLBACK")
+        except sqlite3.Error as error:
+            raise Refused("storage_failed", f"reading failed: {error}") from error
+        finally:
+            self._readers.append(reader)
+
+    def close(self) -> None:
+        """Close every connection; the write-ahead log is folded into the file."""
+        for reader in self._readers:
+            reader.close()
+        self._writer.close()
+
+
+def _transaction(
+    connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], ResultT]
+) -> ResultT:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(connection)
+            connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+    except sqlite3.Error as error:
+        raise Refused("storage_failed", f"the transaction was rolled back: {error}") from error
+    return result
+
+
+def _prepare(connection: sqlite3.Connection, path: str, schema: str, version: int) -> None:
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found > version:
+        raise ConfigInvalid(
+            f"database {path} has schema {found}, this version knows {version}: upgrade Gatepost"
+        )
+    connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={version};\nCOMMIT;")

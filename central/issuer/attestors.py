@@ -1,0 +1,125 @@
+"""Who an enrolment comes from: one attestor per attestation type.
+
+Owns: judging an attestation and registering host keys with one-time tokens. Refuses: deciding
+about tenants, windows and certificates (``enrolment.py``). Types that are named by the formats
+and not configured here answer a clear code instead of being unknown.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from central.config import CentralConfig
+from central.errors import Refused
+from gateway import attestation, seal
+from gateway.attestation import HostRegistration
+from gateway.documents import Attestation, Enrol
+from gateway.errors import DocumentInvalid
+
+_LATER: Final = frozenset({"k8s_sa", "spiffe_jwt"})
+
+
+def attest(connection: sqlite3.Connection, request: Enrol) -> Attestation:
+    """What proves ``request``'s start. Raises Refused.
+
+    ``attestation_not_configured``: k8s_sa and spiffe_jwt need an authority this service does not
+    have; ``attestation_invalid``: unknown type, unknown host, wrong place or wrong signature.
+    """
+    kind = request.attestation.type
+    if kind in _LATER:
+        raise Refused("attestation_not_configured", f"attestation type {kind}")
+    if kind == "one_time":
+        raise Refused(
+            "attestation_invalid",
+            "a one-time token registers a host key (POST /v1/hosts); enrol with host_key",
+        )
+    if kind != "host_key":
+        raise Refused("attestation_invalid", "the attestation type is not known")
+    return _attest_host(connection, request)
+
+
+def _attest_host(connection: sqlite3.Connection, request: Enrol) -> Attestation:
+    try:
+        kid, signature = attestation.split_host_token(request.attestation.token)
+    except DocumentInvalid as error:
+        raise Refused("attestation_invalid", error.detail) from error
+    row = connection.execute(
+        "SELECT pub, tenant, region FROM host WHERE kid = ?", (kid,)
+    ).fetchone()
+    if row is None:
+        raise Refused("attestation_invalid", "the host key is not registered here")
+    public, tenant, region = row
+    if not seal.verify(attestation.statement_pae(request), signature, public):
+        raise Refused("attestation_invalid", "the host key's signature does not fit the request")
+    if (tenant, region) != (request.tenant, request.region):
+        raise Refused("wrong_tenant", "the host key is registered for another tenant or region")
+    return Attestation(
+        type="host_key",
+        issuer=None,
+        subject=kid,
+        pod_uid=None,
+        worker=request.attestation.worker,
+    )
+
+
+class HostAnswer(msgspec.Struct, frozen=True):
+    """``kid``: of the registered host key."""
+
+    kid: str
+
+
+def seed_hosts(connection: sqlite3.Connection, config: CentralConfig, now_us: int) -> None:
+    """Register the hosts that the configuration names. Raises DocumentInvalid (``key``)."""
+    for host in config.hosts:
+        public = seal.public_key(host.pub)
+        _insert_host(connection, public, host.name, host.tenant, host.region, now_us)
+
+
+def register_host(
+    connection: sqlite3.Connection, config: CentralConfig, request: HostRegistration, now_us: int
+) -> HostAnswer:
+    """Spend a one-time token for a host key. Raises Refused.
+
+    Repeating the very same registration gives the same answer: the first answer may have been
+    lost, and the token is bound to the key it was spent for.
+    """
+    digest = hashlib.sha256(request.token.encode("utf-8", "surrogatepass")).hexdigest()
+    token = next((t for t in config.one_time_tokens if t.sha256 == digest), None)
+    if token is None:
+        raise Refused("attestation_invalid", "the one-time token is not known")
+    if (token.tenant, token.region) != (request.tenant, request.region):
+        raise Refused("wrong_tenant", "the one-time token is for another tenant or region")
+    try:
+        public = seal.public_key(request.pub)
+        proof = seal.unbase64(request.proof, "attestation")
+    except DocumentInvalid as error:
+        raise Refused("key_refused", error.detail) from error
+    claim = attestation.claim_pae(request.token, request.pub, request.tenant, request.region)
+    if not seal.verify(claim, proof, public):
+        raise Refused("attestation_invalid", "the proof is not a signature by the host key")
+    kid = seal.key_id(public)
+    spent = connection.execute(
+        "SELECT host_kid FROM spent_token WHERE sha256 = ?", (digest,)
+    ).fetchone()
+    if spent is not None and spent[0] != kid:
+        raise Refused("attestation_invalid", "the one-time token was spent")
+    connection.execute(
+        "INSERT OR IGNORE INTO spent_token (sha256, name, host_kid, spent_us) VALUES (?,?,?,?)",
+        (digest, token.name, kid, now_us),
+    )
+    _insert_host(connection, public, token.name, token.tenant, token.region, now_us)
+    return HostAnswer(kid)
+
+
+def _insert_host(
+    connection: sqlite3.Connection, public: bytes, name: str, tenant: str, region: str, now_us: int
+) -> None:
+    connection.execute(
+        "INSERT OR IGNORE INTO host (kid, name, tenant, region, pub, registered_us)"
+        " VALUES (?,?,?,?,?,?)",
+        (seal.key_id(public), name, tenant, region, public, now_us),
+    )

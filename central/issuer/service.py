@@ -1,0 +1,65 @@
+"""The issuer as a service: the enrolment work on its own database.
+
+Owns: which database, key and transaction each act uses. Refuses: HTTP and the record store's keys.
+"""
+
+from __future__ import annotations
+
+import os
+
+from central.config import CentralConfig
+from central.database import Database
+from central.errors import Refused
+from central.issuer import attestors, schema
+from central.issuer.attestors import HostAnswer
+from central.issuer.enrolment import Enrolments
+from central.keys import RootFiles, read_secret, read_signer
+from gateway.attestation import EnrolAnswer, HostRegistration, NonceAnswer
+from gateway.errors import ConfigInvalid, DocumentInvalid
+from gateway.ports import Entropy, WallClock
+
+
+class Issuer:
+    """Raises ConfigInvalid for a key that the root does not name and for unusable hosts."""
+
+    def __init__(
+        self, config: CentralConfig, root_files: RootFiles, clock: WallClock, entropy: Entropy
+    ) -> None:
+        signer = read_signer(config.keys.issuer, "issuer")
+        root_files.require(signer, "issuer")
+        if config.keys.digest_wrap is None:
+            raise ConfigInvalid("keys.digest_wrap: the issuer keeps digest keys under it")
+        wrap_key = read_secret(config.keys.digest_wrap, "digest_wrap")
+        self._config = config
+        self._clock = clock
+        self._enrolments = Enrolments(config, signer, wrap_key, clock, entropy)
+        path = os.path.join(config.data_directory, "issuer.db")
+        self.database = Database(path, schema.SCHEMA, schema.VERSION)
+
+    async def start(self) -> None:
+        """Register the configured hosts. Raises ConfigInvalid."""
+        now_us = self._clock.wall_us()
+        try:
+            await self.database.write(lambda c: attestors.seed_hosts(c, self._config, now_us))
+        except DocumentInvalid as error:
+            raise ConfigInvalid(f"hosts: {error}") from error
+
+    async def nonce(self) -> NonceAnswer:
+        return await self.database.write(self._enrolments.nonce)
+
+    async def enrol(self, body: bytes) -> EnrolAnswer:
+        return await self.database.write(lambda c: self._enrolments.enrol(c, body))
+
+    async def register_host(self, request: HostRegistration) -> HostAnswer:
+        """Spend a one-time token. Raises Refused."""
+        now_us = self._clock.wall_us()
+        return await self.database.write(
+            lambda c: attestors.register_host(c, self._config, request, now_us)
+        )
+
+    async def digest_key(self, instance: str) -> bytes:
+        """The digest key of ``instance``: for searches by an exact text. Raises Refused."""
+        found = await self.database.read(lambda c: self._enrolments.digest_key(c, instance))
+        if found is None:
+            raise Refused("not_found")
+        return found

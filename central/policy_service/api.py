@@ -1,0 +1,128 @@
+"""The policy service's paths.
+
+Owns: methods, paths, conditional requests and status codes. Refuses: everything else. A scope is
+one percent-encoded segment. Heads, roots and blobs need no token: each is signed, and a plain
+directory of the same files serves a fleet as well.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from litestar import Response, delete, get, post, put
+from litestar.di import NamedDependency
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+
+from central import web
+from central.errors import Refused
+from central.policy_service.catalogue import Publication, Published
+from central.policy_service.service import PolicyService
+from gateway import limits
+from gateway.documents import Lock
+
+_BODY_BYTES_MAX: Final = 2 * limits.POLICY_BUNDLE_BYTES_MAX
+"""The payload's bound, with room for base64 and signatures."""
+_HEX: Final = re.compile(r"[0-9a-f]{64}")
+_IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
+
+
+@post(
+    "/v1/policy/{policy_scope:str}/bundles", status_code=201, request_max_body_size=_BODY_BYTES_MAX
+)
+async def publish(
+    request: web.HttpRequest,
+    policy_scope: FromPath[str],
+    policy_service: NamedDependency[PolicyService],
+) -> Published:
+    """Publish a signed bundle: the body is its DSSE envelope. Needs an operator's token."""
+    scope = web.segment(policy_scope)
+    person = policy_service.operator(request.headers.get("authorization"), scope)
+    return await policy_service.publish(person, scope, await request.body())
+
+
+@put("/v1/policy/{policy_scope:str}/lock", request_max_body_size=limits.ENROL_BYTES_MAX)
+async def lock(
+    request: web.HttpRequest,
+    policy_scope: FromPath[str],
+    policy_service: NamedDependency[PolicyService],
+) -> Response[bytes]:
+    """Stop every call of the scope with the next head. The body is ``{reason, ticket}``."""
+    scope = web.segment(policy_scope)
+    person = policy_service.operator(request.headers.get("authorization"), scope)
+    wanted = web.decode_body(await request.body(), Lock)
+    head = await policy_service.set_lock(person, scope, wanted)
+    return web.answer(head.envelope, headers={"ETag": head.etag})
+
+
+@delete("/v1/policy/{policy_scope:str}/lock", status_code=200)
+async def unlock(
+    request: web.HttpRequest,
+    policy_scope: FromPath[str],
+    policy_service: NamedDependency[PolicyService],
+) -> Response[bytes]:
+    """Let calls of the scope go on."""
+    scope = web.segment(policy_scope)
+    person = policy_service.operator(request.headers.get("authorization"), scope)
+    head = await policy_service.set_lock(person, scope, None)
+    return web.answer(head.envelope, headers={"ETag": head.etag})
+
+
+@get("/v1/policy/{policy_scope:str}/log")
+async def publications(
+    request: web.HttpRequest,
+    policy_scope: FromPath[str],
+    policy_service: NamedDependency[PolicyService],
+) -> list[Publication]:
+    """Who published, locked and unlocked what, and when; oldest first."""
+    scope = web.segment(policy_scope)
+    policy_service.operator(request.headers.get("authorization"), scope)
+    return await policy_service.publications(scope)
+
+
+@get("/v1/policy/{policy_scope:str}/head")
+async def head(
+    request: web.HttpRequest,
+    policy_scope: FromPath[str],
+    policy_service: NamedDependency[PolicyService],
+) -> Response[bytes]:
+    """The signed head. Understands ``If-None-Match`` and ``Prefer: wait=N``."""
+    etag = request.headers.get("if-none-match")
+    wait_seconds = web.wait_seconds(request)
+    found = await policy_service.head_after(web.segment(policy_scope), etag, wait_seconds)
+    headers = {"ETag": found.etag, "Cache-Control": "no-cache"}
+    if wait_seconds:
+        headers["Preference-Applied"] = f"wait={wait_seconds}"
+    if etag == found.etag:
+        return web.answer(b"", status=304, headers=headers)
+    return web.answer(found.envelope, headers=headers)
+
+
+@get("/v1/policy/root/{version:int}")
+async def root(
+    version: FromPath[int], policy_service: NamedDependency[PolicyService]
+) -> Response[bytes]:
+    """Root ``version``, as its DSSE envelope."""
+    return web.answer(policy_service.root(version), headers=_IMMUTABLE)
+
+
+@get("/v1/policy/blobs/sha256/{digest:str}")
+async def blob(
+    digest: FromPath[str], policy_service: NamedDependency[PolicyService]
+) -> Response[bytes]:
+    """The DSSE envelope of the bundle whose payload has this SHA-256, in hex."""
+    if _HEX.fullmatch(digest) is None:
+        raise Refused("not_found")
+    return web.answer(await policy_service.blob(f"sha256:{digest}"), headers=_IMMUTABLE)
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    publish,
+    lock,
+    unlock,
+    publications,
+    head,
+    root,
+    blob,
+]

@@ -1,0 +1,284 @@
+"""The published policy of each scope: accepting bundles, locking, and signing heads.
+
+Owns: what may be published and in which order, the publish log, and the head of each scope.
+Refuses: HTTP (``api.py``), bundle keys (people hold them), and a bundle that a daemon would not
+accept: it is verified, compiled and self-tested first, exactly as a daemon does.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+
+import msgspec
+
+from central.config import CentralConfig
+from central.errors import Refused
+from central.keys import RootFiles
+from gateway import documents, issuing, policy, seal
+from gateway.documents import BundlePin, Lock, PolicyHead, Refresh
+from gateway.errors import DocumentInvalid
+from gateway.policy import Bundle
+from gateway.selftest import run_self_tests
+from gateway.table import compile_policy
+from gateway.timestamp import time_micros, time_text
+
+
+class Publication(msgspec.Struct, frozen=True):
+    """One line of the publish log. ``what``: publish | lock | unlock."""
+
+    publication: int
+    scope: str
+    what: str
+    version: int
+    digest: str
+    who: str
+    reason: str | None
+    time: str
+    hash: str
+
+
+class Published(msgspec.Struct, frozen=True):
+    """``new`` is False where the very same bundle was published before."""
+
+    scope: str
+    version: int
+    digest: str
+    new: bool
+
+
+class Checked(msgspec.Struct, frozen=True):
+    """A bundle that a daemon would accept, with the bytes it came in."""
+
+    bundle: Bundle
+    digest: str
+    length: int
+    envelope: bytes
+
+
+class Head(msgspec.Struct, frozen=True):
+    """``envelope``: the signed head as served; ``etag``: changes with every byte of it."""
+
+    envelope: bytes
+    etag: str
+
+
+def check_bundle(data: bytes, scope: str, root_files: RootFiles, now_us: int) -> Checked:
+    """The bundle in ``data``. Raises Refused (``document_invalid``) with the reason."""
+    keys = root_files.role("bundle")
+    try:
+        payload = seal.open_envelope(data, documents.BUNDLE, keys.keys, keys.threshold)
+        bundle = policy.decode_bundle(payload)
+        run_self_tests(compile_policy(bundle.policy))
+        not_before_us, expires_us = time_micros(bundle.not_before), time_micros(bundle.expires)
+    except (DocumentInvalid, ValueError) as error:
+        raise Refused("document_invalid", str(error)) from error
+    if bundle.scope != scope:
+        raise Refused("document_invalid", "the bundle is for another scope")
+    if not not_before_us <= now_us < expires_us:
+        raise Refused("document_invalid", "the bundle is not valid now (not_before, expires)")
+    return Checked(bundle, seal.sha256_text(payload), len(payload), data)
+
+
+class Catalogue:
+    """The service's work on its tables; each method inside a transaction of the caller."""
+
+    def __init__(self, config: CentralConfig, root_files: RootFiles, signer: seal.Signer) -> None:
+        self._settings = config.policy
+        self._root_files = root_files
+        self._signer = signer
+
+    def publish(
+        self, connection: sqlite3.Connection, checked: Checked, who: str, now_us: int
+    ) -> Published:
+        """Keep the bundle and pin it. Raises Refused (``version_exists``, ``version_not_newer``).
+
+        Publishing the current bundle again changes nothing. Going back means publishing the old
+        content under a new version: versions never fall.
+        """
+        bundle = checked.bundle
+        current = connection.execute(
+            "SELECT b.epoch, b.version, b.digest FROM scope_state s"
+            " JOIN bundle b ON b.digest = s.digest WHERE s.scope = ?",
+            (bundle.scope,),
+        ).fetchone()
+        answer = Published(bundle.scope, bundle.version, checked.digest, new=True)
+        if current is not None:
+            epoch, version, digest = current
+            if digest == checked.digest:
+                return msgspec.structs.replace(answer, new=False)
+            if (bundle.epoch, bundle.version) == (epoch, version):
+                raise Refused("version_exists")
+            if (bundle.epoch, bundle.version) < (epoch, version):
+                raise Refused("version_not_newer", f"published is {version} of epoch {epoch}")
+        connection.execute(
+            "INSERT INTO bundle VALUES (?,?,?,?,?,?,?)",
+            (
+                checked.digest,
+                bundle.scope,
+                bundle.epoch,
+                bundle.version,
+                checked.length,
+                time_micros(bundle.expires),
+                checked.envelope,
+            ),
+        )
+        pin = BundlePin(version=bundle.version, digest=checked.digest, length=checked.length)
+        lock = self._lock_of(connection, bundle.scope)
+        self._sign_head(connection, bundle.scope, bundle.epoch, pin, lock, now_us)
+        self._log(connection, bundle.scope, "publish", pin, who, None, now_us)
+        return answer
+
+    def set_lock(
+        self, connection: sqlite3.Connection, scope: str, lock: Lock | None, who: str, now_us: int
+    ) -> Head:
+        """Stop every call of ``scope``, or let them go on. Raises Refused (``not_found``)."""
+        epoch, pin = self._current(connection, scope)
+        head = self._sign_head(connection, scope, epoch, pin, lock, now_us)
+        what, reason = ("unlock", None) if lock is None else ("lock", lock.reason)
+        self._log(connection, scope, what, pin, who, reason, now_us)
+        return head
+
+    def head(self, connection: sqlite3.Connection, scope: str, now_us: int) -> Head | None:
+        """The head to serve, or None when it is due to be signed again (``resign``).
+
+        Raises Refused (``not_found``) where nothing was published.
+        """
+        row = connection.execute(
+            "SELECT head_envelope, head_issued_us FROM scope_state WHERE scope = ?", (scope,)
+        ).fetchone()
+        if row is None:
+            raise Refused("not_found", "nothing is published for this scope")
+        age_us = now_us - row[1]
+        # A clock that was set back must not freeze the head that was signed ahead of it.
+        if not 0 <= age_us < self._settings.resign_seconds * 1_000_000:
+            return None
+        return _head(row[0])
+
+    def resign(self, connection: sqlite3.Connection, scope: str, now_us: int) -> Head:
+        """A head with the same content and a new expiry, unless somebody else just made one."""
+        fresh = self.head(connection, scope, now_us)
+        if fresh is not None:
+            return fresh
+        epoch, pin = self._current(connection, scope)
+        lock = self._lock_of(connection, scope)
+        return self._sign_head(connection, scope, epoch, pin, lock, now_us)
+
+    def blob(self, connection: sqlite3.Connection, digest: str) -> bytes:
+        """The envelope of the bundle whose payload has ``digest``. Raises ``not_found``."""
+        row = connection.execute(
+            "SELECT envelope FROM bundle WHERE digest = ?", (digest,)
+        ).fetchone()
+        if row is None:
+            raise Refused("not_found")
+        return bytes(row[0])
+
+    def publications(self, connection: sqlite3.Connection, scope: str) -> list[Publication]:
+        """The publish log of ``scope``, oldest first."""
+        reading = connection.cursor()
+        reading.row_factory = sqlite3.Row
+        rows = reading.execute(
+            "SELECT * FROM publication WHERE scope = ? ORDER BY publication", (scope,)
+        )
+        return [
+            Publication(
+                publication=row["publication"],
+                scope=row["scope"],
+                what=row["what"],
+                version=row["version"],
+                digest=row["digest"],
+                who=row["who"],
+                reason=row["reason"],
+                time=time_text(row["time_us"]),
+                hash=f"sha256:{row['hash'].hex()}",
+            )
+            for row in rows
+        ]
+
+    def _current(self, connection: sqlite3.Connection, scope: str) -> tuple[int, BundlePin]:
+        row = connection.execute(
+            "SELECT b.epoch, b.version, b.digest, b.length FROM scope_state s"
+            " JOIN bundle b ON b.digest = s.digest WHERE s.scope = ?",
+            (scope,),
+        ).fetchone()
+        if row is None:
+            raise Refused("not_found", "nothing is published for this scope")
+        return row[0], BundlePin(*row[1:])
+
+    def _lock_of(self, connection: sqlite3.Connection, scope: str) -> Lock | None:
+        row = connection.execute(
+            "SELECT lock_reason, lock_ticket FROM scope_state WHERE scope = ?", (scope,)
+        ).fetchone()
+        return None if row is None or row[0] is None else Lock(*row)
+
+    def _sign_head(
+        self,
+        connection: sqlite3.Connection,
+        scope: str,
+        epoch: int,
+        pin: BundlePin,
+        lock: Lock | None,
+        now_us: int,
+    ) -> Head:
+        settings = self._settings
+        row = connection.execute(
+            "SELECT head_version FROM scope_state WHERE scope = ?", (scope,)
+        ).fetchone()
+        version = 1 if row is None else row[0] + 1
+        document = PolicyHead(
+            spec=issuing.SPEC,
+            scope=scope,
+            epoch=epoch,
+            version=version,
+            root_version=self._root_files.current.version,
+            issued=time_text(now_us),
+            expires=time_text(now_us + settings.head_lifetime_seconds * 1_000_000),
+            bundle=pin,
+            next=None,
+            lock=lock,
+            refresh=Refresh(
+                min_seconds=settings.refresh_min_seconds, max_seconds=settings.refresh_max_seconds
+            ),
+            min_gatepost=None,
+        )
+        signed = self._signer.sign_document(documents.POLICY_HEAD, document)
+        envelope = documents.encode(signed)
+        connection.execute(
+            "INSERT OR REPLACE INTO scope_state VALUES (?,?,?,?,?,?,?)",
+            (
+                scope,
+                pin.digest,
+                None if lock is None else lock.reason,
+                None if lock is None else lock.ticket,
+                version,
+                now_us,
+                envelope,
+            ),
+        )
+        return _head(envelope)
+
+    def _log(
+        self,
+        connection: sqlite3.Connection,
+        scope: str,
+        what: str,
+        pin: BundlePin,
+        who: str,
+        reason: str | None,
+        now_us: int,
+    ) -> None:
+        row = connection.execute(
+            "SELECT hash FROM publication ORDER BY publication DESC LIMIT 1"
+        ).fetchone()
+        prev = bytes(32) if row is None else bytes(row[0])
+        line = (scope, what, pin.version, pin.digest, who, reason, now_us)
+        digest = hashlib.sha256(prev + msgspec.json.encode(line)).digest()
+        connection.execute(
+            "INSERT INTO publication (scope, what, version, digest, who, reason, time_us, prev,"
+            " hash) VALUES (?,?,?,?,?,?,?,?,?)",
+            (*line, prev, digest),
+        )
+
+
+def _head(envelope: bytes) -> Head:
+    return Head(envelope, f'"{hashlib.sha256(envelope).hexdigest()[:32]}"')

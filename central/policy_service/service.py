@@ -1,0 +1,122 @@
+"""The policy service: publishing, heads that stay fresh, and waiting for a change.
+
+Owns: the database, the head key, and waking those who wait for a scope. Refuses: HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Final
+
+import anyio
+
+from central.config import CentralConfig
+from central.database import Database
+from central.errors import Refused
+from central.keys import RootFiles, read_signer
+from central.people import People, Person
+from central.policy_service import schema
+from central.policy_service.catalogue import (
+    Catalogue,
+    Head,
+    Publication,
+    Published,
+    check_bundle,
+)
+from gateway.documents import Lock
+from gateway.ports import WallClock
+
+_WAIT_SECONDS_MAX: Final = 55
+"""Below the 60 s at which most load balancers drop an idle connection."""
+_WAITING_MAX: Final = 1_024
+
+
+class PolicyService:
+    """Raises ConfigInvalid for a head key that the root does not name."""
+
+    def __init__(
+        self, config: CentralConfig, root_files: RootFiles, people: People, clock: WallClock
+    ) -> None:
+        signer = read_signer(config.keys.policy_head, "policy_head")
+        root_files.require(signer, "policy_head")
+        self._config = config
+        self._root_files = root_files
+        self._people = people
+        self._clock = clock
+        self._catalogue = Catalogue(config, root_files, signer)
+        self._changed: dict[str, anyio.Event] = {}
+        self._waiting = 0
+        path = os.path.join(config.data_directory, "policy.db")
+        self.database = Database(path, schema.SCHEMA, schema.VERSION)
+
+    def operator(self, authorization: str | None, scope: str) -> Person:
+        """The operator who may change ``scope``. Another tenant's scope is not there."""
+        person = self._people.authenticate(authorization, "operator")
+        tenant = self._config.tenant_of_scope(scope)
+        if tenant is None or not person.of_tenant(tenant):
+            raise Refused("not_found", "no tenant of yours has this scope")
+        return person
+
+    async def publish(self, person: Person, scope: str, body: bytes) -> Published:
+        """Verify, compile, keep and pin a bundle. Raises Refused."""
+        now_us = self._clock.wall_us()
+        checked = await anyio.to_thread.run_sync(
+            check_bundle, body, scope, self._root_files, now_us
+        )
+        answer = await self.database.write(
+            lambda c: self._catalogue.publish(c, checked, person.name, now_us)
+        )
+        self._wake(scope)
+        return answer
+
+    async def set_lock(self, person: Person, scope: str, lock: Lock | None) -> Head:
+        """Sign a head with or without a lock, at once. Raises Refused."""
+        now_us = self._clock.wall_us()
+        head = await self.database.write(
+            lambda c: self._catalogue.set_lock(c, scope, lock, person.name, now_us)
+        )
+        self._wake(scope)
+        return head
+
+    async def head(self, scope: str) -> Head:
+        """The current head, never older than the re-sign interval. Raises Refused."""
+        now_us = self._clock.wall_us()
+        fresh = await self.database.read(lambda c: self._catalogue.head(c, scope, now_us))
+        if fresh is not None:
+            return fresh
+        return await self.database.write(lambda c: self._catalogue.resign(c, scope, now_us))
+
+    async def head_after(self, scope: str, etag: str | None, wait_seconds: int) -> Head:
+        """The head; where it still is ``etag``, first wait for a publication or a lock.
+
+        Waits at most ``wait_seconds`` (55); not at all where too many wait already.
+        """
+        head = await self.head(scope)
+        if head.etag != etag or wait_seconds <= 0 or self._waiting >= _WAITING_MAX:
+            return head
+        changed = self._changed.setdefault(scope, anyio.Event())
+        self._waiting += 1
+        try:
+            with anyio.move_on_after(min(wait_seconds, _WAIT_SECONDS_MAX)):
+                await changed.wait()
+        finally:
+            self._waiting -= 1
+        return await self.head(scope)
+
+    def _wake(self, scope: str) -> None:
+        changed = self._changed.pop(scope, None)
+        if changed is not None:
+            changed.set()
+
+    async def blob(self, digest: str) -> bytes:
+        return await self.database.read(lambda c: self._catalogue.blob(c, digest))
+
+    async def publications(self, scope: str) -> list[Publication]:
+        return await self.database.read(lambda c: self._catalogue.publications(c, scope))
+
+    def root(self, version: int) -> bytes:
+        """The envelope of root ``version``. Raises Refused (``not_found``)."""
+        data = self._root_files.file(version)
+        if data is None:
+            raise Refused("not_found")
+        return data

@@ -1,0 +1,111 @@
+"""What of a record can be asked for: the columns beside its exact bytes.
+
+Owns: the mapping from a decoded record to its index columns and categories. Refuses: judging;
+the columns are made from verified bytes and can be made again at any time.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from gateway import limits, record
+from gateway.record import Completion, Decision, Record, Start
+from gateway.timestamp import time_micros
+
+
+class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Column values; None where a kind has no such thing. ``time_us``: None for no own time."""
+
+    time_us: int | None = None
+    of_id: str | None = None
+    person: str | None = None
+    agent: str | None = None
+    provider: str | None = None
+    model: str | None = None
+    operation: str | None = None
+    route: str | None = None
+    tool: str | None = None
+    tool_server: str | None = None
+    outcome: str | None = None
+    reason: str | None = None
+    stage: str | None = None
+    level: str | None = None
+    policy_version: int | None = None
+    policy_digest: str | None = None
+    categories: list[str] = []
+
+
+COLUMNS: Final = (
+    "of_id",
+    "person",
+    "agent",
+    "provider",
+    "model",
+    "operation",
+    "route",
+    "tool",
+    "tool_server",
+    "outcome",
+    "reason",
+    "stage",
+    "level",
+    "policy_version",
+    "policy_digest",
+)
+"""The columns of table ``record`` that come from here, in order, after ``time_us``."""
+
+EMPTY: Final = IndexRow()
+
+
+def index_row(decoded: Record) -> IndexRow:
+    """The columns of ``decoded``. A time that cannot be read is None, never an error."""
+    if isinstance(decoded, Decision):
+        return _decision(decoded)
+    if isinstance(decoded, Completion):
+        return IndexRow(
+            time_us=_micros(decoded.time.ended),
+            of_id=decoded.of,
+            model=decoded.served,
+            outcome=decoded.outcome,
+        )
+    if isinstance(decoded, Start):
+        return IndexRow(time_us=_micros(decoded.time.started))
+    if isinstance(decoded, record.Admin):
+        return IndexRow(person=decoded.who, operation=decoded.what)
+    return EMPTY
+
+
+def _decision(decoded: Decision) -> IndexRow:
+    model, ruling = decoded.model, decoded.decision
+    return IndexRow(
+        time_us=_micros(decoded.time.decided),
+        person=decoded.person.id,
+        agent=decoded.agent.id,
+        provider=model.provider,
+        model=model.requested,
+        operation=model.operation,
+        route=model.route,
+        tool=model.tool,
+        tool_server=model.tool_server,
+        outcome=ruling.outcome,
+        reason=ruling.reason,
+        stage=ruling.stage,
+        level=decoded.data.level,
+        policy_version=_integer(decoded.policy.version),
+        policy_digest=decoded.policy.digest,
+        categories=decoded.data.categories,
+    )
+
+
+def _integer(number: int | None) -> int | None:
+    # A column holds 64 bits; a record that breaks the format must not break the store.
+    return number if number is not None and abs(number) <= limits.JSON_INTEGER_MAX else None
+
+
+def _micros(text: str) -> int | None:
+    try:
+        return time_micros(text)
+    except ValueError:
+        return None

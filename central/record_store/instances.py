@@ -1,0 +1,156 @@
+"""The instances of a log: how each chain stands, and where it has holes.
+
+Owns: the state of an instance, computed when asked, and keeping chain heads. Refuses: treating
+silence as an end: a chain without a seal is open or silent, and says so.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from central.errors import Refused
+from central.record_store.certificates import Sender
+from central.record_store.logs import Log, hash_text, open_log
+from gateway import documents, limits, seal
+from gateway.documents import ChainHead
+from gateway.errors import DocumentInvalid
+from gateway.timestamp import time_text
+
+_SILENT_US: Final = 3 * int(limits.CHAIN_HEAD_SECONDS * 1_000_000)
+_GAPS_SHOWN_MAX: Final = 100
+
+
+class SeqRange(msgspec.Struct, frozen=True):
+    """Both ends are missing too."""
+
+    first_seq: int
+    last_seq: int
+
+
+class InstanceItem(msgspec.Struct, frozen=True):
+    """``missing``: records below the head that never came; ``gaps``: where, the first hundred.
+    ``head_seq`` and ``head_hash``: None before the first record."""
+
+    instance: str
+    state: str
+    head_seq: int | None
+    head_hash: str | None
+    records: int
+    missing: int
+    gaps: list[SeqRange]
+    forks: int
+    sealed_seq: int | None
+    recovered_by: str | None
+    durable_seq: int | None
+    acked_seq: int | None
+    first_seen: str
+    last_seen: str
+
+
+def instances(connection: sqlite3.Connection, log: Log | None, now_us: int) -> list[InstanceItem]:
+    """Every instance that sent anything, the newest first."""
+    if log is None:
+        return []
+    reading = connection.cursor()
+    reading.row_factory = sqlite3.Row
+    rows = reading.execute(
+        "SELECT i.*, h.durable_seq, h.acked_seq,"
+        " max(i.last_seen_us, coalesce(h.received_us, 0)) AS seen_us,"
+        " EXISTS (SELECT 1 FROM certificate c WHERE c.log = i.log AND c.instance = i.instance)"
+        " AS certified"
+        " FROM instance i LEFT JOIN chain_head h ON h.log = i.log AND h.instance = i.instance"
+        " WHERE i.log = ? ORDER BY i.first_seen_us DESC, i.instance",
+        (log.log,),
+    ).fetchall()
+    return [_item(connection, row, now_us) for row in rows]
+
+
+def _item(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> InstanceItem:
+    missing = row["head_seq"] + 1 - row["records"]
+    empty = row["head_seq"] < 0
+    return InstanceItem(
+        instance=row["instance"],
+        state=_state(row, now_us),
+        head_seq=None if empty else row["head_seq"],
+        head_hash=None if empty else hash_text(row["head_hash"]),
+        records=row["records"],
+        missing=missing,
+        gaps=_gaps(connection, row["log"], row["instance"]) if missing else [],
+        forks=row["forks"],
+        sealed_seq=row["sealed_seq"],
+        recovered_by=row["recovered_by"],
+        durable_seq=row["durable_seq"],
+        acked_seq=row["acked_seq"],
+        first_seen=time_text(row["first_seen_us"]),
+        last_seen=time_text(row["seen_us"]),
+    )
+
+
+def _state(row: sqlite3.Row, now_us: int) -> str:
+    """A word of ``vocabulary.INSTANCE_STATES``; what needs attention most comes first."""
+    if row["forks"]:
+        return "forked"
+    if row["sealed_seq"] is not None:
+        return "sealed"
+    if row["recovered_by"] is not None:
+        return "recovered"
+    if not row["certified"]:
+        return "uncertified"
+    return "silent" if now_us - row["seen_us"] > _SILENT_US else "open"
+
+
+def _gaps(connection: sqlite3.Connection, log: int, instance: str) -> list[SeqRange]:
+    rows = connection.execute(
+        "SELECT before + 1, seq - 1 FROM ("
+        " SELECT seq, lag(seq, 1, -1) OVER (ORDER BY seq) AS before"
+        " FROM record WHERE log = ? AND instance = ?"
+        ") WHERE seq > before + 1 LIMIT ?",
+        (log, instance, _GAPS_SHOWN_MAX),
+    ).fetchall()
+    return [SeqRange(first, last) for first, last in rows]
+
+
+def open_chain_head(data: bytes, sender: Sender) -> ChainHead:
+    """The chain head in ``data``, signed by ``sender`` for its own instance. Raises Refused."""
+    try:
+        payload = seal.open_envelope(data, documents.CHAIN_HEAD, {sender.kid: sender.public})
+        head = documents.decode_exact(payload, ChainHead)
+    except DocumentInvalid as error:
+        raise Refused("document_invalid", str(error)) from error
+    if head.instance != sender.instance:
+        raise Refused("not_entitled", "the chain head is of another instance")
+    numbers = (head.durable_seq, head.acked_seq)
+    if not all(-1 <= number <= limits.JSON_INTEGER_MAX for number in numbers):
+        raise Refused("document_invalid", "a seq is out of range")
+    return head
+
+
+def keep_chain_head(
+    connection: sqlite3.Connection,
+    log_host: str,
+    sender: Sender,
+    head: ChainHead,
+    data: bytes,
+    now_us: int,
+) -> None:
+    """Keep the newest head of each instance; an older one that comes late is dropped."""
+    log = open_log(connection, log_host, sender.tenant, sender.region)
+    connection.execute(
+        "INSERT INTO chain_head VALUES (?,?,?,?,?,?,?)"
+        " ON CONFLICT (log, instance) DO UPDATE SET received_us = excluded.received_us,"
+        " durable_seq = excluded.durable_seq, acked_seq = excluded.acked_seq,"
+        " record_hash = excluded.record_hash, envelope = excluded.envelope"
+        " WHERE excluded.durable_seq >= chain_head.durable_seq",
+        (
+            log.log,
+            sender.instance,
+            now_us,
+            head.durable_seq,
+            head.acked_seq,
+            head.record_hash,
+            data,
+        ),
+    )

@@ -1,0 +1,240 @@
+"""Answers from the store: pages of records, one record, the instances.
+
+Owns: the SQL of reading and the shapes of the answers. Refuses: deciding who may see a tenant
+(the caller hands in the one log that is asked) and writing.
+
+A page is cut from one snapshot: the first page pins ``at_size``, later ones see no leaf above it,
+so pages neither repeat nor miss a record while new ones arrive.
+"""
+
+from __future__ import annotations
+
+import base64
+import sqlite3
+from typing import Final
+
+import msgspec
+
+from central.errors import Refused
+from central.record_store.filters import Cursor, Query, cursor_text
+from central.record_store.logs import Log, hash_bytes, hash_text
+from gateway import documents, record, seal
+from gateway.documents import Envelope
+from gateway.timestamp import time_text
+
+
+class RecordItem(msgspec.Struct, frozen=True):
+    """One record of a page. ``certified``: a certificate for its key is kept here; ``time`` is
+    the record's own, else the time of receipt."""
+
+    leaf_index: int
+    received: str
+    time: str
+    id: str
+    record_hash: str
+    instance: str
+    seq: int
+    kind: str
+    certified: bool
+    of: str | None
+    person: str | None
+    agent: str | None
+    provider: str | None
+    model: str | None
+    operation: str | None
+    route: str | None
+    tool: str | None
+    tool_server: str | None
+    outcome: str | None
+    reason: str | None
+    stage: str | None
+    level: str | None
+    categories: list[str]
+    policy_version: int | None
+    policy_digest: str | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    """``at_size``: leaves that the whole query looks at; ``next_cursor``: None on the last page."""
+
+    items: list[RecordItem]
+    next_cursor: str | None
+    at_size: int
+
+
+class RecordDetail(msgspec.Struct, frozen=True):
+    """``payload`` and ``signature``: base64 of the exact bytes. ``certificate``: the envelope
+    that entitles the key, or None while it is uncertified. ``completions``: ids of those."""
+
+    leading: record.Leading
+    payload: str
+    signature: str
+    envelope: Envelope
+    record_hash: str
+    leaf_index: int
+    received: str
+    certificate: Envelope | None
+    completions: list[str]
+
+
+_PLAIN_COLUMNS: Final = (
+    "leaf_index",
+    "id",
+    "instance",
+    "seq",
+    "kind",
+    "person",
+    "agent",
+    "provider",
+    "model",
+    "operation",
+    "route",
+    "tool",
+    "tool_server",
+    "outcome",
+    "reason",
+    "stage",
+    "level",
+    "policy_version",
+    "policy_digest",
+)
+_ITEM_COLUMNS: Final = (
+    ", ".join(f"r.{column}" for column in _PLAIN_COLUMNS)  # noqa: S608 - our own words
+    + ", r.received_us, r.time_us, r.record_hash, r.of_id,"
+    " EXISTS (SELECT 1 FROM certificate c WHERE c.kid = r.kid AND c.log = r.log) AS certified,"
+    " (SELECT json_group_array(g.category) FROM category g"
+    " WHERE g.log = r.log AND g.leaf_index = r.leaf_index) AS categories"
+)
+
+Parameter = str | int | bytes | None
+
+
+class Condition(msgspec.Struct):
+    """A WHERE clause in the making: SQL of our own words, values only as parameters."""
+
+    clauses: list[str]
+    values: list[Parameter]
+
+    def add(self, clause: str, *values: Parameter) -> None:
+        """Narrow by ``clause``."""
+        self.clauses.append(clause)
+        self.values.extend(values)
+
+    @property
+    def sql(self) -> str:
+        return " AND ".join(self.clauses)
+
+
+def condition_of(query: Query, log: Log, at_size: int) -> Condition:
+    """What ``query`` asks of ``log`` below ``at_size``, without order and cursor."""
+    condition = Condition([], [])
+    condition.add("r.log = ? AND r.leaf_index < ?", log.log, at_size)
+    for column, value in query.text.items():
+        condition.add(f"r.{column} = ?", value)
+    if query.of is not None:
+        condition.add("r.of_id = ?", query.of)
+    if query.policy_version is not None:
+        condition.add("r.policy_version = ?", query.policy_version)
+    if query.decided_from_us is not None:
+        condition.add("r.time_us >= ?", query.decided_from_us)
+    if query.decided_to_us is not None:
+        condition.add("r.time_us < ?", query.decided_to_us)
+    if query.category is not None:
+        condition.add("k.category = ?", query.category)
+    return condition
+
+
+def source_of(query: Query) -> str:
+    """The FROM clause: the category index leads where a category is asked for."""
+    if query.category is None:
+        return "record r"
+    return (
+        "category k JOIN record r"
+        " ON r.log = k.log AND r.leaf_index = k.leaf_index AND r.time_us = k.time_us"
+    )
+
+
+def page(connection: sqlite3.Connection, log: Log | None, query: Query) -> Page:
+    """One page. ``log``: None where nothing was ever received: an empty page."""
+    if log is None:
+        return Page([], None, 0)
+    cursor = query.cursor
+    at_size = log.size if cursor is None else min(cursor.at_size, log.size)
+    condition = condition_of(query, log, at_size)
+    direction, after = ("DESC", "<") if query.order == "newest" else ("ASC", ">")
+    time, leaf = "r.time_us", "r.leaf_index"
+    if query.category is not None:
+        condition.add("k.log = r.log")
+        time, leaf = "k.time_us", "k.leaf_index"
+    if cursor is not None:
+        condition.add(f"({time}, {leaf}) {after} (?, ?)", cursor.time_us, cursor.leaf_index)
+    reading = connection.cursor()
+    reading.row_factory = sqlite3.Row
+    rows = reading.execute(
+        f"SELECT {_ITEM_COLUMNS} FROM {source_of(query)} WHERE {condition.sql}"  # noqa: S608
+        f" ORDER BY {time} {direction}, {leaf} {direction} LIMIT ?",
+        (*condition.values, query.limit + 1),
+    ).fetchall()
+    more, rows = len(rows) > query.limit, rows[: query.limit]
+    following = None
+    if more:
+        last = rows[-1]
+        place = Cursor(last["time_us"], last["leaf_index"], at_size, query.fingerprint)
+        following = cursor_text(place)
+    return Page([_item(row) for row in rows], following, at_size)
+
+
+def _item(row: sqlite3.Row) -> RecordItem:
+    return RecordItem(
+        **{column: row[column] for column in _PLAIN_COLUMNS},
+        received=time_text(row["received_us"]),
+        time=time_text(row["time_us"]),
+        record_hash=hash_text(row["record_hash"]),
+        of=row["of_id"],
+        certified=bool(row["certified"]),
+        categories=sorted(msgspec.json.decode(row["categories"], type=list[str])),
+    )
+
+
+def detail(connection: sqlite3.Connection, log: Log | None, name: str) -> RecordDetail:
+    """One record by its id or record hash. Raises Refused (``not_found``)."""
+    if log is None:
+        raise Refused("not_found")
+    column, value = _lookup(name)
+    row = connection.execute(
+        "SELECT leaf_index, received_us, kid, record_hash, payload, signature, id"  # noqa: S608
+        f" FROM record WHERE log = ? AND {column} = ? ORDER BY leaf_index LIMIT 1",
+        (log.log, value),
+    ).fetchone()
+    if row is None:
+        raise Refused("not_found")
+    leaf_index, received_us, kid, digest, payload, signature, record_id = row
+    certificate = connection.execute(
+        "SELECT envelope FROM certificate WHERE log = ? AND kid = ?"
+        " ORDER BY not_after_us DESC LIMIT 1",
+        (log.log, kid),
+    ).fetchone()
+    completions = connection.execute(
+        "SELECT id FROM record WHERE log = ? AND of_id = ? ORDER BY leaf_index",
+        (log.log, record_id),
+    ).fetchall()
+    return RecordDetail(
+        leading=record.decode_leading(payload),
+        payload=base64.b64encode(payload).decode(),
+        signature=base64.b64encode(signature).decode(),
+        envelope=seal.envelope(documents.RECORD, payload, [(kid, signature)]),
+        record_hash=hash_text(digest),
+        leaf_index=leaf_index,
+        received=time_text(received_us),
+        certificate=None if certificate is None else seal.parse_envelope(certificate[0]),
+        completions=[found for (found,) in completions],
+    )
+
+
+def _lookup(name: str) -> tuple[str, Parameter]:
+    if not name.startswith("sha256:"):
+        return "id", name
+    try:
+        return "record_hash", hash_bytes(name)
+    except ValueError as error:
+        raise Refused("not_found") from error
