@@ -43,7 +43,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     ``tool``: judges one entry of a tools list. ``bare_item_references``: an object of nothing
     but an ``id`` stands for a stored item.
     ``snake_equal``: the provider takes ``camelCase`` and ``snake_case`` for the same member.
-    ``folds`` is derived from ``read``.
+    ``folds`` and ``telling`` are derived: the folded names of ``read``, and the keys whose
+    presence says something about tools, references or models.
     """
 
     roles: Mapping[str, str]
@@ -57,10 +58,14 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     bare_item_references: bool = False
     snake_equal: bool = False
     folds: frozenset[str] = frozenset()
+    telling: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
         # Derived once: the struct is frozen for everybody else.
+        telling = self.references | self.object_references | self.model_lists
+        telling |= {*self.hosted_members, "tools", "definition", "model"}
         msgspec.structs.force_setattr(self, "folds", frozenset(map(self.fold, self.read)))
+        msgspec.structs.force_setattr(self, "telling", telling)
 
     def fold(self, key: str) -> str:
         """``key`` as the most lenient reader sees it."""

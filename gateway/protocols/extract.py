@@ -40,6 +40,9 @@ policy reads (tool arguments): checked. ``free``: the caller's own data: its tex
 
 _MAY_BE_JSON: Final = frozenset('{["')
 _SHORT_NUMBER: Final = 6
+_WORD_KEYS: Final = frozenset({"role", "type", "object", "status", "detail"})
+_ITEM_MEMBERS: Final = frozenset({"id", "type"})
+_PLAIN_KEYS: Final = frozenset(key for key in wordlist.KEYS if key.islower())
 
 
 class Extract:
@@ -128,8 +131,15 @@ class Extract:
         if is_opaque:
             self.opaque[pointer] = None
         for key, value in members.items():
-            below = child(pointer, key)
-            self._key(below, role, key)
+            if key in wordlist.KEYS:
+                if value is None or (
+                    key in _WORD_KEYS and isinstance(value, str) and value in wordlist.VALUES
+                ):
+                    continue
+                below = f"{pointer}/{key}"
+            else:
+                below = child(pointer, key)
+                self._add(below, role, "name", key)
             if is_opaque or key in OPAQUE_KEYS:
                 self._payload(value, below, role, key)
                 continue
@@ -232,28 +242,25 @@ class Extract:
     def _meaning(self, members: Members, pointer: str, type_: str | None) -> None:
         """Tools that the provider runs, and stored objects that it reads."""
         dialect = self._dialect
-        for key in members.keys() & dialect.references:
-            self.reference(members[key])
-        for key in members.keys() & dialect.object_references:
-            if isinstance(members[key], dict):
-                self.reference(members[key])
-        for key in members.keys() & dialect.model_lists:
+        for key in members.keys() & dialect.telling:
             value = members[key]
-            named = value if isinstance(value, list) else [value]
-            self.models |= {name: None for name in named if isinstance(name, str)}
-        if pointer and isinstance(model := members.get("model"), str):
-            self.models[model] = None
-        for key in members.keys() & dialect.hosted_members.keys():
-            if members[key] not in (None, [], {}):
+            if key in dialect.references or (
+                key in dialect.object_references and isinstance(value, dict)
+            ):
+                self.reference(value)
+            if key in dialect.hosted_members and value not in (None, [], {}):
                 self.hosted_tools[dialect.hosted_members[key]] = None
+            if key in dialect.model_lists or (key == "model" and pointer):
+                named = value if isinstance(value, list) else [value]
+                self.models |= {name: None for name in named if isinstance(name, str)}
+            if key == "tools" and type_ != "mcp_list_tools":
+                self._tools(value, pointer)
+            if key == "definition" and type_ == "tool_definition":
+                self._tools([value], pointer)
         if type_ == "item_reference" or (
-            dialect.bare_item_references and type_ is None and members.keys() <= {"id", "type"}
+            dialect.bare_item_references and type_ is None and members.keys() <= _ITEM_MEMBERS
         ):
             self.reference(members.get("id"))
-        if type_ == "tool_definition":
-            self._tools([members.get("definition")], pointer)
-        elif type_ != "mcp_list_tools" and "tools" in members:
-            self._tools(members["tools"], pointer)
 
     def _tools(self, tools: Json, pointer: str) -> None:
         if tools is None:
@@ -273,7 +280,7 @@ class Extract:
     def _check_keys(self, members: Members, pointer: str, mode: Mode) -> None:
         """Law 5 on one object. Lower-case ASCII keys cannot collide, and are nearly all."""
         dialect = self._dialect
-        if not dialect.snake_equal and all(map(_is_plain, members)):
+        if not dialect.snake_equal and all(map(_is_plain, members.keys() - _PLAIN_KEYS)):
             return
         fold = dialect.fold if mode == "api" else str.casefold
         folded = {fold(key) for key in members}
