@@ -169,8 +169,8 @@ class Forwarding:
             else:
                 for event in await gate.release(chunk):
                     await incoming.send(event)
-        await incoming.end()
         self._observed(observer, finding)
+        await incoming.end()
 
     def _observed(self, observer: Observer, finding: Finding) -> None:
         seen = observer.finish()
@@ -178,6 +178,9 @@ class Forwarding:
         finding.usage = seen.usage
         finding.finish_reasons = seen.finish_reasons
         finding.upstream_request_id = seen.request_id
+        if not seen.complete:
+            # Cut, however cleanly its connection closed (law 9): the stream's last event is missing.
+            raise UpstreamFailed("upstream_invalid", "the stream ended without its last event")
 
     async def _fail(self, finding: Finding, failed: UpstreamFailed) -> None:
         finding.outcome = "timeout" if failed.code == "upstream_timeout" else "upstream_error"
