@@ -24,6 +24,7 @@ FUNCTION_LINES_MAX = 70
 
 BROAD_EXCEPTS: dict[str, str] = {
     "gateway/exchange.py": "the boundary of one call: a fault of ours must not look like an answer",
+    "gateway/io/serve.py": "the boundary of one connection: a bad one never ends a listener",
 }
 """Where `except Exception` is a real boundary, and why."""
 
