@@ -47,13 +47,13 @@ def unix_peer(stream: AnyByteStream) -> PeerCredentials | None:
 
 
 class LoopbackPeers:
-    """Uids of loopback callers. Keeps one netlink socket; reopens it if it fails.
+    """Uids of loopback callers. Keeps one netlink socket, opened at the first question.
 
     Asks for the *client's* socket: its local end is our remote end.
     """
 
-    def __init__(self) -> None:
-        self._diag: SockDiag | None = None
+    def __init__(self, diag: SockDiag | None = None) -> None:
+        self._diag = diag
 
     def __repr__(self) -> str:
         return f"LoopbackPeers({self._diag!r})"

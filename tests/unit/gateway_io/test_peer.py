@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -12,7 +14,7 @@ from anyio.streams.tls import TLSStream
 from gateway.io.dial import AnyioDialer
 from gateway.io.listen import listen_tcp
 from gateway.io.peer import LoopbackPeers, PeerCredentials, unix_peer
-from gateway.io.sockdiag import sock_diag_available
+from gateway.io.sockdiag import FourTuple, SockDiag, sock_diag_available
 
 from .conftest import Authority
 
@@ -40,6 +42,47 @@ async def test_a_unix_peer_keeps_its_identity_after_it_hung_up(tmp_path: Path) -
             pass
         async with await listener.accept() as served:
             assert unix_peer(served) == PeerCredentials(uid=os.geteuid(), gid=os.getegid())
+
+
+class RecordingDiag(SockDiag):
+    """Keeps what was asked, and answers as the kernel does."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[FourTuple] = []
+
+    def owner_uid(self, connection: FourTuple) -> int | None:
+        self.asked.append(connection)
+        return super().owner_uid(connection)
+
+
+@contextmanager
+def as_somebody_else() -> Iterator[int]:
+    """Become another user if that is possible; yields the uid that new sockets get."""
+    if os.geteuid() != 0:
+        yield os.geteuid()
+        return
+    os.seteuid(12_345)
+    try:
+        yield 12_345
+    finally:
+        os.seteuid(0)
+
+
+@needs_sock_diag
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_the_callers_socket_is_asked_for_and_not_our_own(host: str) -> None:
+    diag = RecordingDiag()
+    peers = LoopbackPeers(diag)
+    async with await listen_tcp(host, 0) as listener:
+        port = listener.extra(SocketAttribute.local_port)
+        with as_somebody_else() as uid:
+            client = await anyio.connect_tcp(host, port)
+        async with client, await listener.accept() as served:
+            theirs = client.extra(SocketAttribute.local_port)
+            assert peers.uid_of(served) == uid
+    assert diag.asked == [FourTuple(host, theirs, host, port)]
+    peers.close()
 
 
 @needs_sock_diag

@@ -405,9 +405,7 @@ async def test_an_early_refusal_of_a_large_body_is_an_answer() -> None:
     async def refuse(stream: ByteStream) -> None:
         async with stream:
             await stream.receive()
-            await stream.send(
-                b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
-            )
+            await stream.send(REFUSAL)
             try:
                 while True:
                     await stream.receive()
@@ -416,6 +414,41 @@ async def test_an_early_refusal_of_a_large_body_is_an_answer() -> None:
 
     async with serving(refuse) as url, client(url) as service:
         assert (await service.call("POST", "/", body=b"x" * 3_000_000)).status == 413
+
+
+REFUSAL = b"HTTP/1.1 413 Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+async def test_a_refusal_is_read_though_the_service_hung_up_on_the_body(tmp_path: Path) -> None:
+    async def refuse(stream: ByteStream) -> None:
+        async with stream:
+            await stream.receive()
+            await stream.send(REFUSAL)
+
+    path = str(tmp_path / "s")
+    async with (
+        await anyio.create_unix_listener(path) as listener,
+        anyio.create_task_group() as tasks,
+        client(f"unix:{path}") as service,
+    ):
+        tasks.start_soon(listener.serve, refuse)
+        assert (await service.call("POST", "/", body=b"x" * 3_000_000)).status == 413
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_service_that_hangs_up_on_the_body_is_unreachable() -> None:
+    async def hang_up(stream: ByteStream) -> None:
+        async with stream:
+            await stream.receive()
+
+    failure: ServiceUnreachable | None = None
+    async with serving(hang_up) as url, client(url) as service:
+        try:
+            await service.call("POST", "/", body=b"x" * 3_000_000)
+        except ServiceUnreachable as error:
+            failure = error
+    assert failure is not None
+    assert failure.kind == "protocol"
 
 
 async def test_calls_at_once_share_a_bounded_number_of_connections() -> None:
