@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,8 @@ FUNCTION_LINES_MAX = 70
 BROAD_EXCEPTS: dict[str, str] = {
     "gateway/exchange.py": "the boundary of one call: a fault of ours must not look like an answer",
     "gateway/io/serve.py": "the boundary of one connection: a bad one never ends a listener",
+    "gateway/forward.py": "the boundary of one forwarded call: its answer must not end cleanly",
+    "gatepost/demo_clients.py": "whatever an SDK raises is a row of the table",
 }
 """Where `except Exception` is a real boundary, and why."""
 
@@ -38,7 +40,7 @@ SLEEPS_ALLOWED: dict[str, str] = {
 
 IMPORTERS: dict[str, tuple[str, ...]] = {
     "nacl": ("gateway/seal.py",),
-    "h11": ("gateway/http1.py", "gateway/io/"),
+    "h11": ("gateway/http1.py", "gateway/io/", "gatepost/far_end/"),
     "hyperscan": ("gateway/classify/",),
     "joserfc": ("gateway/", "sidecar/", "gatepost/"),
     "tenacity": ("policy_cache/", "spool/"),
@@ -103,9 +105,16 @@ def _name(node: ast.expr) -> str:
     return _name(node.value) if isinstance(node, ast.Subscript) else ""
 
 
+def _none(found: Iterable[str]) -> None:
+    """Fail with every finding on a line of its own."""
+    lines = list(found)
+    if lines:
+        pytest.fail("\n".join(lines), pytrace=False)
+
+
 def test_no_file_is_too_long_to_read() -> None:
     lengths = {name: len((ROOT / name).read_bytes().splitlines()) for name in _python()}
-    assert {name: n for name, n in lengths.items() if n > FILE_LINES_MAX} == {}
+    _none(f"{name}: {n} lines" for name, n in lengths.items() if n > FILE_LINES_MAX)
 
 
 def test_no_function_is_longer_than_a_screen() -> None:
@@ -115,12 +124,12 @@ def test_no_function_is_longer_than_a_screen() -> None:
         for node in _functions(name)
         if (node.end_lineno or node.lineno) - node.lineno + 1 > FUNCTION_LINES_MAX
     ]
-    assert long == []
+    _none(long)
 
 
 def test_every_module_says_what_it_owns() -> None:
     silent = [name for name in _python(*PRODUCT) if not ast.get_docstring(_tree(name))]
-    assert silent == []
+    _none(silent)
 
 
 def test_public_functions_and_classes_are_documented() -> None:
@@ -132,22 +141,31 @@ def test_public_functions_and_classes_are_documented() -> None:
             part = isinstance(node, ast.ClassDef) and PART_BASES & {_name(b) for b in node.bases}
             if not (node.name.startswith("_") or part or ast.get_docstring(node)):
                 silent.append(f"{name}:{node.lineno} {node.name}")
-    assert silent == []
+    _none(silent)
 
 
 def test_annotations_are_text_everywhere() -> None:
     wanted = "from __future__ import annotations"
-    assert [n for n in _python() if wanted not in (ROOT / n).read_text(encoding="utf-8")] == []
+    # A module that is only its docstring has nothing to annotate.
+    speaking = (name for name in _python() if len(_tree(name).body) > 1)
+    _none(n for n in speaking if wanted not in (ROOT / n).read_text(encoding="utf-8"))
 
 
 def test_a_broad_except_stands_only_at_a_named_boundary() -> None:
     found = {
-        name
+        name: f"{name}:{node.lineno}"
         for name in _python(*PRODUCT)
         for node in ast.walk(_tree(name))
-        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type)
+        if isinstance(node, ast.ExceptHandler) and _is_broad(node.type) and not _passes_on(node)
     }
-    assert found == set(BROAD_EXCEPTS) & set(_tracked())
+    _none(place for name, place in found.items() if name not in BROAD_EXCEPTS)
+    _none(f"{name}: no longer needed" for name in BROAD_EXCEPTS if name not in found)
+
+
+def _passes_on(handler: ast.ExceptHandler) -> bool:
+    """Whether the handler only cleans up: its last word is a bare ``raise``."""
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None
 
 
 def _is_broad(caught: ast.expr | None) -> bool:
@@ -164,7 +182,7 @@ def test_no_mock_library_is_used() -> None:
         for line, module in _imports(name)
         if module.startswith(("unittest", "mock", "pytest_mock"))
     ]
-    assert used == []
+    _none(used)
 
 
 def test_no_test_sleeps() -> None:
@@ -175,7 +193,7 @@ def test_no_test_sleeps() -> None:
         for node in ast.walk(_tree(name))
         if isinstance(node, ast.Call) and _name(node.func) in SLEEPS
     ]
-    assert sleeping == [], "wait for the event itself"
+    _none(sleeping)
 
 
 def test_each_library_is_imported_only_where_it_belongs() -> None:
@@ -185,7 +203,7 @@ def test_each_library_is_imported_only_where_it_belongs() -> None:
             allowed = IMPORTERS.get(module.partition(".")[0])
             if allowed is not None and not name.startswith(allowed):
                 stray.append(f"{name}:{line} {module}")
-    assert stray == []
+    _none(stray)
 
 
 def test_imports_are_absolute_and_named() -> None:
@@ -196,11 +214,11 @@ def test_imports_are_absolute_and_named() -> None:
         if isinstance(node, ast.ImportFrom)
         and (node.level or any(alias.name == "*" for alias in node.names))
     ]
-    assert bad == []
+    _none(bad)
 
 
 def test_no_test_directory_is_a_package() -> None:
-    assert [name for name in _python("tests") if name.endswith("__init__.py")] == []
+    _none(name for name in _python("tests") if name.endswith("__init__.py"))
 
 
 def _texts() -> Iterator[tuple[str, str]]:
@@ -216,7 +234,7 @@ def test_no_tracked_file_holds_a_path_of_one_machine() -> None:
     here = re.escape(str(ROOT)) if len(ROOT.parts) > 2 else r"(?!)"
     wanted = re.compile(rf"(?<![\w./-])(?:{homes}|{here}\b)")
     found = [f"{name}: {hit[0]}" for name, text in _texts() if (hit := wanted.search(text))]
-    assert found == []
+    _none(found)
 
 
 def test_no_tracked_file_names_a_registry() -> None:
@@ -233,4 +251,4 @@ def test_no_tracked_file_names_a_registry() -> None:
     names = "|".join(host.replace(" ", r"\.") for host in hosts)
     wanted = re.compile(rf"\b(?:{names})\b")
     found = [f"{name}: {hit[0]}" for name, text in _texts() if (hit := wanted.search(text))]
-    assert found == []
+    _none(found)
