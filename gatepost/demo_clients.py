@@ -25,6 +25,7 @@ CHAT_MODEL: Final = "gpt-4o-mini"
 CLAUDE_MODEL: Final = "claude-sonnet-4-5"
 FORBIDDEN_MODEL: Final = "gpt-4-unapproved"
 _CARD_TEXT: Final = "Please charge 4111 1111 1111 1111 for the order."
+_REFUND: Final[dict[str, object]] = {"order_id": "42", "currency": "EUR"}
 _QUESTION: Final = "What is the status of order 42?"
 
 Expected = Literal["allowed", "denied"]
@@ -126,8 +127,8 @@ def _tool_calls(url: str) -> Iterator[Call]:
         )
 
     yield tool("an allowed tool", "lookup_order", {"order_id": "42"}, "allowed")
-    yield tool("a small refund", "refund", {"amount": 120, "currency": "EUR"}, "allowed")
-    yield tool("a large refund", "refund", {"amount": 900, "currency": "EUR"}, "denied")
+    yield tool("a small refund", "refund", _REFUND | {"amount": 120}, "allowed")
+    yield tool("a large refund", "refund", _REFUND | {"amount": 900}, "denied")
     yield tool("a forbidden tool", "delete_customer", {"customer_id": "7"}, "denied")
 
 
@@ -195,9 +196,13 @@ def perform(call: Call) -> Outcome:
 
 
 def main() -> None:
-    """Arguments: the Unix socket and the MCP URL; the delegation token is in the environment."""
+    """Arguments: the Unix socket and the MCP URL; the delegation token is in the environment.
+
+    Each call waits for a line on standard input, so that whoever looks on can count in between.
+    """
     socket, tools_url = sys.argv[1:]
     for call in calls(socket, os.environ["GATEPOST_DEMO_DELEGATION"], tools_url):
+        sys.stdin.readline()
         sys.stdout.write(msgspec.json.encode(perform(call)).decode() + "\n")
         sys.stdout.flush()
 

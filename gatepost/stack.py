@@ -7,13 +7,13 @@ publishing the policy. Refuses: what the processes do, and running where a port 
 from __future__ import annotations
 
 import os
-import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gatepost.central_client import CentralClient
 from gatepost.faults import InputOutputError
 from gatepost.home import REGION, SCOPE, TENANT, Home, toml_text
 from gatepost.process import Child, Children
@@ -182,6 +182,11 @@ class Refresh(msgspec.Struct, frozen=True):
     seconds_max: float = 60.0
 
 
+class _Counts(msgspec.Struct):
+    total: int
+    by_path: dict[str, int]
+
+
 class FarEnd(msgspec.Struct, frozen=True, kw_only=True):
     """A process at the other end that counts what reaches it."""
 
@@ -190,13 +195,13 @@ class FarEnd(msgspec.Struct, frozen=True, kw_only=True):
     token: str
 
     def counts(self) -> dict[str, int]:
-        """Requests by path. Raises InputOutputError."""
+        """``<path>`` or ``tool:<name>`` → how often. Raises InputOutputError."""
         request = urllib.request.Request(  # noqa: S310 - our own loopback address
             f"{self.url}/_count", headers={"x-far-end-token": self.token}
         )
         try:
             with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
-                return msgspec.json.decode(answer.read(), type=dict[str, int])
+                return msgspec.json.decode(answer.read(), type=_Counts).by_path
         except OSError as error:
             raise InputOutputError(f"{self.url}: {error}") from error
 
@@ -314,22 +319,6 @@ def publish(home: Home, central: str, version: int, clock: WallClock) -> str:
     Raises InputOutputError with the service's own words if it refuses.
     """
     issued = home.bundle(version, clock.wall_us())
-    url = f"{central}/v1/policy/{SCOPE.replace('/', '%2F')}/bundles"
-    request = urllib.request.Request(  # noqa: S310 - our own loopback address
-        url,
-        data=issued.envelope,
-        method="POST",
-        headers={
-            "authorization": f"Bearer {home.operator_token.read_text().strip()}",
-            "content-type": "application/json",
-        },
-    )
-    try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
-            answer.read()
-    except urllib.error.HTTPError as error:
-        words = error.read().decode(errors="replace")
-        raise InputOutputError(f"the policy service refused the bundle: {words}") from error
-    except OSError as error:
-        raise InputOutputError(f"{central}: {error}") from error
+    client = CentralClient(central, home.operator_token.read_text().strip())
+    client.post(f"/v1/policy/{SCOPE.replace('/', '%2F')}/bundles", issued.envelope)
     return issued.digest

@@ -1,0 +1,192 @@
+"""``gatepost up``: a whole system on this machine, in the foreground, until interrupted.
+
+Owns: a development home in ``.gatepost/``, made once, and the processes on fixed ports. Refuses:
+production (the root's custody is ``development``, and says so to every verifier) and taking a
+port from somebody.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+from rich.console import Console
+
+from gatepost.faults import InputOutputError
+from gatepost.home import Home
+from gatepost.process import Children, StartFailed
+from gatepost.samples import sample
+from gatepost.stack import (
+    FAR_END_KEY,
+    Ports,
+    Refresh,
+    Upstreams,
+    publish,
+    start_central,
+    start_daemon,
+    start_far_end,
+    write_sidecar,
+)
+from gateway.io.clock import SystemClock
+from gateway.io.entropy import SystemEntropy
+from gateway.ports import WallClock
+from gateway.seal import sha256_text
+from sidecar.config import CALL_PORT, PROBE_PORT
+
+CENTRAL_PORT: Final = 4143
+_OPENAI_URL: Final = "https://api.openai.com"
+_ANTHROPIC_URL: Final = "https://api.anthropic.com"
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The newest policy that this home published: file digest and version."""
+
+    policy_sha256: str
+    version: int
+
+
+@click.command()
+@click.option(
+    "--home",
+    "directory",
+    type=click.Path(path_type=Path),
+    default=Path(".gatepost"),
+    show_default=True,
+    help="Where keys, policy, records and configurations are kept.",
+)
+@click.option(
+    "--openai-key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File with a real OpenAI key; without it a stand-in provider answers.",
+)
+@click.option(
+    "--anthropic-key-file",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    help="File with a real Anthropic key; without it a stand-in provider answers.",
+)
+@click.option("--port", default=CALL_PORT, show_default=True, help="Calls, on loopback.")
+@click.option("--probe-port", default=PROBE_PORT, show_default=True, help="Probes and metrics.")
+@click.option("--central-port", default=CENTRAL_PORT, show_default=True, help="Central services.")
+def up(
+    directory: Path,
+    openai_key_file: Path | None,
+    anthropic_key_file: Path | None,
+    port: int,
+    probe_port: int,
+    central_port: int,
+) -> None:
+    """Keep a whole system running on this machine until interrupted."""
+    console = Console(stderr=True)
+    _warn(console)
+    ports = Ports(central=central_port, tcp=port, probe=probe_port)
+    _refuse_taken(ports)
+    clock = SystemClock()
+    home = Home(directory)
+    if not home.made:
+        home.make(SystemEntropy(), clock.wall_us(), sample("policy.json"))
+        console.print(f"made keys, root and policy in {home.directory}")
+    try:
+        with Children(home.logs) as children:
+            _run(children, home, ports, openai_key_file, anthropic_key_file, clock, console)
+    except StartFailed as failed:
+        raise click.ClickException(str(failed)) from failed
+
+
+def _run(
+    children: Children,
+    home: Home,
+    ports: Ports,
+    openai_key: Path | None,
+    anthropic_key: Path | None,
+    clock: WallClock,
+    console: Console,
+) -> None:
+    central = start_central(children, home, ports.central)
+    upstreams = _upstreams(children, home, openai_key, anthropic_key)
+    _publish_if_new(home, central, clock, console)
+    write_sidecar(home, central, upstreams, ports, Refresh())
+    daemon = start_daemon(children, home)
+    console.print(
+        f"calls     http://127.0.0.1:{daemon.tcp_port}  and  {home.agent_socket}\n"
+        f"probes    http://127.0.0.1:{daemon.probe_port}/readyz\n"
+        f"central   {central}\n"
+        f"policy    {home.policy_json}  (edit it and start again to publish)\n"
+        f"logs      {home.logs}\n\n"
+        f'in the agent\'s shell:  eval "$(gatepost env --config {home.sidecar_toml})"\n'
+        f"to watch:              gatepost tail --config {home.sidecar_toml}\n"
+        "to stop:               Ctrl-C",
+        highlight=False,
+    )
+    stopped = signal.sigtimedwait
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    while stopped({signal.SIGINT, signal.SIGTERM}, 1.0) is None:
+        for child in children.dead():
+            raise StartFailed(f"{child.name} ended with {child.returncode}: {child.last_words()}")
+    console.print("stopping: open calls end, records are shipped")
+
+
+def _upstreams(
+    children: Children, home: Home, openai_key: Path | None, anthropic_key: Path | None
+) -> Upstreams:
+    stand_in_key = home.keys / "far-end.key"
+    if not stand_in_key.exists():
+        stand_in_key.touch(mode=0o600)
+        stand_in_key.write_text(FAR_END_KEY)
+    stand_in = start_far_end(children, "provider", ["--key", FAR_END_KEY]).url
+    tools = start_far_end(children, "tools", [])
+    return Upstreams(
+        openai_url=stand_in if openai_key is None else _OPENAI_URL,
+        openai_key=(openai_key or stand_in_key).absolute(),
+        anthropic_url=stand_in if anthropic_key is None else _ANTHROPIC_URL,
+        anthropic_key=(anthropic_key or stand_in_key).absolute(),
+        tools_url=f"{tools.url}/mcp",
+    )
+
+
+def _publish_if_new(home: Home, central: str, clock: WallClock, console: Console) -> None:
+    """Publish ``policy.json`` under the next version if it changed since the last time."""
+    note = home.directory / "published.json"
+    digest = sha256_text(home.policy_json.read_bytes())
+    last = (
+        msgspec.json.decode(note.read_bytes(), type=Published)
+        if note.exists()
+        else Published(policy_sha256="", version=0)
+    )
+    if last.policy_sha256 == digest:
+        return
+    version = last.version + 1
+    publish(home, central, version, clock)
+    note.write_bytes(msgspec.json.encode(Published(policy_sha256=digest, version=version)))
+    console.print(f"published policy version {version}")
+
+
+def _refuse_taken(ports: Ports) -> None:
+    """Say which port is taken, before anything is started. Raises InputOutputError."""
+    for option, port in (
+        ("--port", ports.tcp),
+        ("--probe-port", ports.probe),
+        ("--central-port", ports.central),
+    ):
+        if port == 0:
+            continue
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError as error:
+                raise InputOutputError(
+                    f"port {port} is taken ({error.strerror}); stop what listens there, "
+                    f"or choose another with {option}"
+                ) from error
+
+
+def _warn(console: Console) -> None:
+    uid = os.getuid()
+    console.print(f"running as uid {uid}")
+    if uid == 0:
+        console.print("[yellow]warning: uid 0 can read every key and spool here[/yellow]")
