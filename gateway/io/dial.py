@@ -156,10 +156,13 @@ def hung_up(stream: ByteStream) -> bool:
 
     Costs one poll(2). False for streams that are no sockets.
     """
-    raw = raw_socket(stream)
-    if raw is None:
-        return False
-    descriptor = raw.fileno()
+    try:
+        raw = raw_socket(stream)
+        if raw is None:
+            return False
+        descriptor = raw.fileno()
+    except OSError:
+        return True
     if descriptor < 0:
         return True
     poller = select.poll()
@@ -186,6 +189,16 @@ def _permitted(host: str, found: Iterable[str]) -> list[str]:
 
 async def _connect_literal(address: str, port: int) -> ByteStream:
     stream = await anyio.connect_tcp(address, port)
+    try:
+        _set_options(stream)
+    except OSError:
+        # Reset between connecting and here: one more address that refused.
+        await anyio.aclose_forcefully(stream)
+        raise
+    return stream
+
+
+def _set_options(stream: ByteStream) -> None:
     raw = raw_socket(stream)
     assert raw is not None, "a TCP stream has a socket"
     raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -194,7 +207,6 @@ async def _connect_literal(address: str, port: int) -> ByteStream:
         seconds = limits.KEEP_ALIVE_PROBE_SECONDS
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, seconds)
         raw.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, seconds)
-    return stream
 
 
 def _client_context(ca_file: str | None) -> ssl.SSLContext:

@@ -32,10 +32,10 @@ class PeerCredentials(msgspec.Struct, frozen=True):
 
 def unix_peer(stream: AnyByteStream) -> PeerCredentials | None:
     """The credentials of a Unix stream's peer; None where the kernel can't tell."""
-    raw = raw_socket(stream)
-    if raw is None or raw.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
-        return None
     try:
+        raw = raw_socket(stream)
+        if raw is None or raw.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+            return None
         packed = raw.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
     except OSError:
         return None
@@ -63,10 +63,10 @@ class LoopbackPeers:
 
         Ask at accept: once the caller has hung up its socket has no owner.
         """
-        raw = raw_socket(stream)
-        if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
-            return None
         try:
+            raw = raw_socket(stream)
+            if raw is None or raw.family not in (socket.AF_INET, socket.AF_INET6):
+                return None
             theirs, ours = raw.getpeername(), raw.getsockname()
             diag = self._diag = self._diag or SockDiag()
         except OSError:

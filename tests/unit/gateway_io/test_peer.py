@@ -11,7 +11,7 @@ from anyio.abc import SocketAttribute
 from anyio.streams.stapled import StapledByteStream
 from anyio.streams.tls import TLSStream
 
-from gateway.io.dial import AnyioDialer
+from gateway.io.dial import AnyioDialer, hung_up
 from gateway.io.listen import listen_tcp
 from gateway.io.peer import LoopbackPeers, PeerCredentials, unix_peer
 from gateway.io.sockdiag import FourTuple, SockDiag, sock_diag_available
@@ -123,6 +123,11 @@ async def test_streams_of_another_kind_have_no_such_identity(tmp_path: Path) -> 
     await memory.aclose()
 
 
+@pytest.mark.parametrize(
+    "anyio_backend",
+    [("asyncio", {"use_uvloop": False}), ("asyncio", {"use_uvloop": True})],
+    ids=["asyncio", "uvloop"],
+)
 async def test_a_closed_stream_has_no_peer() -> None:
     peers = LoopbackPeers()
     async with await listen_tcp("127.0.0.1", 0) as listener:
@@ -131,6 +136,8 @@ async def test_a_closed_stream_has_no_peer() -> None:
             served = await listener.accept()
             await served.aclose()
             assert peers.uid_of(served) is None
+            assert unix_peer(served) is None
+            assert hung_up(served)
 
 
 @needs_sock_diag
