@@ -33,8 +33,9 @@ _SURROGATE_ESCAPE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 class Decimal(float):
     """A JSON number with a fraction or an exponent: a float that remembers its exact text.
 
-    Arithmetic sees the nearest double. ``str`` gives the text as it stood in the body, so that
-    ``decimal.Decimal(str(number))`` is exact: policy compares that, and records hold it.
+    Arithmetic sees the nearest double. ``str`` and ``repr`` give the text as it stood in the
+    body, so that ``decimal.Decimal(repr(number))`` is exact: policy compares that, and records
+    hold it.
     """
 
     __slots__ = ("text",)
@@ -43,8 +44,7 @@ class Decimal(float):
     def __str__(self) -> str:
         return self.text
 
-    def __repr__(self) -> str:
-        return f"Decimal({self.text!r})"
+    __repr__ = __str__
 
 
 class Pairs:
@@ -183,7 +183,7 @@ def _refuse_depth() -> NoReturn:
 def _check_depth(value: Json) -> None:
     # By levels, not by recursion: this is the check that recursion relies on elsewhere.
     level = [value]
-    for _ in range(JSON_DEPTH_MAX + 1):
+    for _ in range(JSON_DEPTH_MAX):
         level = [
             below
             for container in level

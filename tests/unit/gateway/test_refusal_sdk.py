@@ -44,7 +44,7 @@ class Refuser:
                 self.end_headers()
                 self.wfile.write(answer.body)
 
-            def log_message(self, format: str, *arguments: object) -> None:
+            def log_message(self, *arguments: object) -> None:
                 pass
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
@@ -98,9 +98,11 @@ def test_openai_raises_its_own_error_once(
     refuser: Refuser, code: str, raised: type[openai.APIStatusError]
 ) -> None:
     refuser.code = code
-    with openai.OpenAI(api_key="k", base_url=refuser.url + "/v1") as client:
-        with pytest.raises(raised) as caught:
-            client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
+    with (
+        openai.OpenAI(api_key="k", base_url=refuser.url + "/v1") as client,
+        pytest.raises(raised) as caught,
+    ):
+        client.chat.completions.create(model="m", messages=[{"role": "user", "content": "hi"}])
     assert caught.value.code == code
     assert DECISION in caught.value.message
     assert caught.value.request_id == DECISION
@@ -108,9 +110,11 @@ def test_openai_raises_its_own_error_once(
 
 
 def test_openai_raises_its_own_error_for_a_stream(refuser: Refuser) -> None:
-    with openai.OpenAI(api_key="k", base_url=refuser.url + "/v1") as client:
-        with pytest.raises(openai.PermissionDeniedError, match="denied"):
-            client.responses.create(model="m", input="hi", stream=True)
+    with (
+        openai.OpenAI(api_key="k", base_url=refuser.url + "/v1") as client,
+        pytest.raises(openai.PermissionDeniedError, match="denied"),
+    ):
+        client.responses.create(model="m", input="hi", stream=True)
     assert refuser.calls == 1
 
 
@@ -127,11 +131,13 @@ def test_anthropic_raises_its_own_error_once(
     refuser: Refuser, code: str, raised: type[anthropic.APIStatusError]
 ) -> None:
     refuser.code, refuser.protocol = code, "anthropic"
-    with anthropic.Anthropic(api_key="k", base_url=refuser.url) as client:
-        with pytest.raises(raised) as caught:
-            client.messages.create(
-                model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}]
-            )
+    with (
+        anthropic.Anthropic(api_key="k", base_url=refuser.url) as client,
+        pytest.raises(raised) as caught,
+    ):
+        client.messages.create(
+            model="m", max_tokens=1, messages=[{"role": "user", "content": "hi"}]
+        )
     assert caught.value.error_code == code
     assert caught.value.api_message is not None
     assert DECISION in caught.value.api_message
@@ -141,9 +147,11 @@ def test_anthropic_raises_its_own_error_once(
 
 def test_a_retryable_turn_away_is_retried_by_the_sdk(refuser: Refuser) -> None:
     refuser.code, refuser.turns_away = "draining", True
-    with openai.OpenAI(api_key="k", base_url=refuser.url + "/v1", max_retries=0) as client:
-        with pytest.raises(openai.InternalServerError) as caught:
-            client.embeddings.create(model="m", input="hi")
+    with (
+        openai.OpenAI(api_key="k", base_url=refuser.url + "/v1", max_retries=0) as client,
+        pytest.raises(openai.InternalServerError) as caught,
+    ):
+        client.embeddings.create(model="m", input="hi")
     # The SDK asks this of every answer before it repeats a call.
     assert client._should_retry(caught.value.response)
     assert caught.value.code == "draining"
