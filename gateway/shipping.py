@@ -29,7 +29,7 @@ class ShipException(msgspec.Struct, frozen=True):
     code: str
 
 
-class Run(msgspec.Struct, frozen=True):
+class ShipRun(msgspec.Struct, frozen=True):
     """Records contiguous in seq and in leaf index, with an inclusion proof (base64 hashes)."""
 
     first_seq: int
@@ -39,7 +39,7 @@ class Run(msgspec.Struct, frozen=True):
     proof: list[str]
 
 
-class StoreHead(msgspec.Struct, frozen=True):
+class ShipHead(msgspec.Struct, frozen=True):
     """The newest record of the instance that the store has."""
 
     seq: int
@@ -54,8 +54,8 @@ class ShipAnswer(msgspec.Struct, frozen=True):
 
     through_seq: int
     exceptions: list[ShipException]
-    runs: list[Run] | None
-    head: StoreHead | None
+    runs: list[ShipRun] | None
+    head: ShipHead | None
     checkpoint: str | None
     consistency: list[str] | None
 

@@ -9,7 +9,7 @@ import anyio
 
 from gateway.errors import ConfigInvalid
 from gateway.ports import Disk, FileSystem, Lock
-from spool.segment import remove_if_there
+from spool.segment import pread_all, remove_if_there, segment_name, write_file
 
 LOCK_NAME = "LOCK"
 QUARANTINE_NAME = "quarantine"
@@ -85,3 +85,33 @@ def remove_home(files: FileSystem, root: str, instance: str, lock: Lock) -> None
     finally:
         lock.release()
     files.sync_directory(root)
+
+
+def quarantine(files: FileSystem, directory: str, pieces: dict[str, bytes]) -> None:
+    """Keep bytes under their names, durably. A name says where they stood; it can be repeated."""
+    path = f"{directory}/{QUARANTINE_NAME}"
+    files.make_directory(path, DIRECTORY_MODE)
+    there = set(files.list_directory(path))
+    for name, data in pieces.items():
+        if name not in there:
+            write_file(files, f"{path}/{name}", data)
+    files.sync_directory(path)
+    files.sync_directory(directory)
+
+
+def quarantine_stretch(
+    files: FileSystem, *, directory: str, base_seq: int, offset: int, length: int
+) -> int:
+    """Keep ``length`` bytes of a segment; returns how many it were."""
+    file = files.open(f"{directory}/{segment_name(base_seq)}", writable=False)
+    try:
+        data = pread_all(file, length, offset)
+    finally:
+        file.close()
+    quarantine(files, directory, {damage_name(base_seq, offset): data})
+    return len(data)
+
+
+def damage_name(base_seq: int, offset: int) -> str:
+    """The quarantine file of bytes at ``offset`` of a segment."""
+    return f"{base_seq:020d}-{offset}.bin"

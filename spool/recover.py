@@ -162,23 +162,19 @@ class DeadInstance:
     def _quarantine(
         self, files: FileSystem, loaded: LoadedSegment, damages: list[Damage]
     ) -> list[Quarantined]:
-        """Copy damaged bytes, durably; a name says where they stood, so it can be repeated."""
+        """Copy damaged bytes, durably, before anything else happens to them."""
         if len(damages) > _PIECES_MAX:
             damages = [
                 Damage(base_seq=loaded.base_seq, offset=0, length=len(loaded.data), rule="damaged")
             ]
-        directory = f"{self.directory}/{home.QUARANTINE_NAME}"
-        files.make_directory(directory, home.DIRECTORY_MODE)
-        there = set(files.list_directory(directory))
+        pieces: dict[str, bytes] = {}
         kept = []
         for damage in damages:
             data = loaded.data[damage.offset : damage.offset + damage.length]
-            name = f"{loaded.base_seq:020d}-{damage.offset}.bin"
-            if name not in there:
-                write_file(files, f"{directory}/{name}", data)
+            name = home.damage_name(loaded.base_seq, damage.offset)
+            pieces[name] = data
             kept.append(Quarantined(file=name, length=len(data), digest=sha256_text(data)))
-        files.sync_directory(directory)
-        files.sync_directory(self.directory)
+        home.quarantine(files, self.directory, pieces)
         return kept
 
     def _measure(self, files: FileSystem) -> None:

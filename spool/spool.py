@@ -12,6 +12,7 @@ kernel may have marked the pages clean, and a second sync would report a success
 from __future__ import annotations
 
 from collections import Counter, deque
+from functools import partial
 
 import anyio
 
@@ -23,6 +24,7 @@ from gateway.seal import Sealed
 from spool import frame, home
 from spool.config import SpoolConfig, check_config
 from spool.quota import Quota
+from spool.scan import Stretch
 from spool.shelf import Shelf
 from spool.status import CommitTimes, SpoolStatus, spool_alarms
 
@@ -342,6 +344,25 @@ class Spool:
         if trim:
             await self.shelf.acknowledge(self.acked_seq)
         self._note_change()
+
+    async def note_damage(self, base_seq: int, stretch: Stretch) -> None:
+        """What we wrote does not read back: keep the bytes and raise the alarm. Raises OSError."""
+        self.damaged_records += 1
+        self.quota.quarantine_bytes += await self.disk.run(
+            partial(
+                home.quarantine_stretch,
+                directory=self.directory,
+                base_seq=base_seq,
+                offset=stretch.offset,
+                length=stretch.length,
+            )
+        )
+        self._note_change()
+
+    def set_dead_bytes(self, dead_bytes: int) -> None:
+        """What dead instances still take of the quota."""
+        self.quota.dead_bytes = dead_bytes
+        self.shelf.want()
 
     async def close(self) -> None:
         """Write what is submitted, end the segment and give up the lock; commits nothing itself.

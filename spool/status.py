@@ -79,11 +79,12 @@ class ShipStatus(msgspec.Struct, frozen=True, kw_only=True):
     last_status: int | None
     consecutive_failures: int
     next_attempt_seconds: float | None
-    accepted: int
+    resolved: int
     duplicates: int
     rejected: int
     forks: int
-    quarantined: int
+    sealed: int
+    set_aside: int
     batch_records_max: int
     dead: list[DeadStatus]
     alarms: list[str]
@@ -158,5 +159,20 @@ def spool_alarms(
         "slow_disk": (commit.p99_us or 0) > SLOW_FLUSH_US,
         "quarantine": quarantine_bytes > 0,
         "integrity": damaged_records > 0,
+    }
+    return [name for name, raised in alarms.items() if raised]
+
+
+def ship_alarms(
+    *, silent: bool, forks: int, rejected: int, set_aside: int, refusing: bool, blocked: bool
+) -> list[str]:
+    """Stable names of what an operator should look at."""
+    alarms = {
+        "not_shipping": silent,
+        "store_fork": forks > 0,
+        "store_rejected": rejected > 0,
+        "records_set_aside": set_aside > 0,
+        "store_refuses_all": refusing,
+        "shipping_blocked": blocked,
     }
     return [name for name, raised in alarms.items() if raised]

@@ -1,0 +1,328 @@
+"""Shipping: every durable record reaches the store, in seq order, and is deleted only then.
+
+One request at a time. The store verifies the chain as it comes, and finds duplicates by hash, so
+sending again is always safe. Nothing here gives up: as long as the process lives it tries, and
+what is left at its end is on disk for the next one.
+
+Owns: whose turn it is, repeating, poison, drain and the figures of ``ShipStatus``. Refuses: HTTP
+(``post.py``), files (``source.py``), and admission: a store that is down fills the spool, which
+turns calls away by itself.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Sequence
+
+import anyio
+from anyio.lowlevel import checkpoint
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+
+from gateway import limits
+from gateway.ports import Entropy, Service, WallClock
+from spool import retry
+from spool.batch import LINES_PER_STEP, Body, BodyBuilder
+from spool.config import SpoolConfig
+from spool.post import Poster, Refused, Taken
+from spool.recover import DeadInstance
+from spool.retry import Delayed
+from spool.scan import StoredRecord
+from spool.source import DeadSource, LiveSource, Source, remove_when_done
+from spool.spool import Spool
+from spool.status import DeadStatus, ShipStatus, ship_alarms
+
+_UNPROVEN = "the store's answers carry no proof that is checked yet (require_checkpoint is set)"
+
+
+class Shipper:
+    """Ships the live spool and the dead instances found at the start.
+
+    ``may_ship``: whether this instance is certified; call ``wake`` when that changes.
+    ``post_certificate``: posts to the store what it lacks of an instance (answer 412).
+    """
+
+    def __init__(
+        self,
+        spool: Spool,
+        service: Service,
+        *,
+        config: SpoolConfig,
+        entropy: Entropy,
+        clock: WallClock,
+        may_ship: Callable[[], bool],
+        post_certificate: Callable[[str], Awaitable[None]],
+        dead: Sequence[DeadInstance] = (),
+    ) -> None:
+        self._spool = spool
+        self._config = config
+        self._entropy = entropy
+        self._clock = clock
+        self._may_ship = may_ship
+        self._poster = Poster(service, clock, spool.instance, post_certificate)
+        self._live = LiveSource(spool)
+        self._dead = [DeadSource(spool.disk, one) for one in dead]
+        self._turn = 0
+        self._wake = anyio.Event()
+        self._nudge = anyio.Event()
+        self._progress = anyio.Event()
+        self._draining = False
+        self._state = "idle"
+        self._failures = 0
+        self._poisoned = 0
+        self._counts: Counter[str] = Counter()
+        self._last_success = anyio.current_time()
+        self._succeeded = False
+        self._last_error: str | None = None
+        self._last_status: int | None = None
+        self._next_attempt: float | None = None
+        if config.require_checkpoint:
+            spool.trim_blocked = _UNPROVEN
+
+    def __repr__(self) -> str:
+        return f"Shipper(state={self._state!r}, backlog={self.backlog_records})"
+
+    @property
+    def backlog_records(self) -> int:
+        """Durable records, our own and those of dead instances, that the store has not taken."""
+        return sum(source.backlog_records for source in self._sources())
+
+    def _sources(self) -> list[Source]:
+        return [*self._dead, self._live]
+
+    def wake(self) -> None:
+        """Look again now: certified, a dead instance settled, or the store is known to be back."""
+        for source in self._sources():
+            source.blocked_until = 0.0
+        self._wake.set()
+        self._nudge.set()
+
+    async def run(self) -> None:
+        """Ship until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._follow_spool)
+            while True:
+                await self._round()
+
+    async def _follow_spool(self) -> None:
+        seen = 0
+        while True:
+            seen = await self._spool.wait_change(seen)
+            if self._spool.backlog_records:
+                self._wake.set()
+
+    async def drain(self, deadline_seconds: float) -> int:
+        """Ship what there is, without lingering, for at most that long; returns what is left.
+
+        ``run`` must be running. Instances that the store does not let us ship are not waited
+        for, but counted.
+        """
+        self._draining = True
+        self.wake()
+        with anyio.move_on_after(deadline_seconds):
+            while any(one.backlog_records and not one.blocked for one in self._sources()):
+                self._progress = anyio.Event()
+                await self._progress.wait()
+        return self.backlog_records
+
+    # -- whose turn it is -----------------------------------------------------------------
+
+    async def _round(self) -> None:
+        """One batch of one source, or a wait for something to do."""
+        self._wake = anyio.Event()
+        await self._tidy()
+        source = self._next_source()
+        if source is None:
+            self._state = "idle" if self._may_ship() else "held"
+            self._progress.set()
+            await self._wait_for_work()
+            return
+        await self._linger(source)
+        try:
+            await self._ship(source)
+        except OSError as error:
+            # Reading or deleting failed; whether the disk still takes records, the spool tells.
+            self._block(source, f"spool of {source.instance}: {error}")
+        self._progress.set()
+
+    def _next_source(self) -> Source | None:
+        """Sources take turns, so that an old backlog does not hide what happens now."""
+        if not self._may_ship():
+            return None
+        now = anyio.current_time()
+        sources = self._sources()
+        for step in range(len(sources)):
+            source = sources[(self._turn + step) % len(sources)]
+            if source.backlog_records and source.blocked_until <= now:
+                self._turn = (self._turn + step + 1) % len(sources)
+                return source
+        return None
+
+    async def _wait_for_work(self) -> None:
+        """Until woken, or until a blocked source may be tried again."""
+        now = anyio.current_time()
+        waits = [one.blocked_until - now for one in self._sources() if one.backlog_records]
+        soonest = min((wait for wait in waits if wait > 0), default=limits.HEARTBEAT_SECONDS_MAX)
+        with anyio.move_on_after(soonest):
+            await self._wake.wait()
+
+    async def _linger(self, source: Source) -> None:
+        """Give a live batch that is not full a moment to fill, unless there is a hurry."""
+        hurry = self._draining or self._spool.quota.pressure or source.window.suspects is not None
+        if hurry or not source.live or source.backlog_records >= source.window.size:
+            return
+        with anyio.move_on_after(self._config.ship_linger_seconds):
+            while not self._draining and source.backlog_records < source.window.size:
+                self._wake = anyio.Event()
+                await self._wake.wait()
+
+    async def _tidy(self) -> None:
+        """Remove dead directories that nothing keeps, and give their bytes back."""
+        wall_us = self._clock.wall_us()
+        for source in list(self._dead):
+            try:
+                if await remove_when_done(self._spool.disk, source, wall_us):
+                    self._dead.remove(source)
+            except OSError as error:
+                self._last_error = f"spool of {source.instance}: {error}"
+        self._spool.set_dead_bytes(sum(source.dead.bytes_used for source in self._dead))
+
+    def _block(self, source: Source, why: str) -> None:
+        """Leave this source for a while, so that it does not hold up the others."""
+        self._last_error = source.blocked = why
+        source.blocked_until = anyio.current_time() + limits.SHIP_SET_ASIDE_SECONDS
+
+    # -- one batch ------------------------------------------------------------------------
+
+    async def _ship(self, source: Source) -> None:
+        offered = await source.peek(source.window.size)
+        if not offered:
+            return
+        self._state = "shipping"
+        body = await _build(offered)
+        attempts = AsyncRetrying(
+            sleep=self._pause,
+            wait=self._wait_seconds,
+            retry=retry_if_exception(lambda error: self._tries_again(source, error)),
+            reraise=True,
+        )
+        try:
+            outcome: Taken | Refused = await attempts(self._attempt, source, body)
+        except Delayed as delayed:
+            self._block(source, delayed.why)
+            return
+        if isinstance(outcome, Taken):
+            await self._resolve(source, body, outcome)
+        else:
+            await self._doubt(source, body, outcome)
+
+    async def _attempt(self, source: Source, body: Body) -> Taken | Refused:
+        if not self._may_ship():
+            raise Delayed("this instance is not certified")
+        return await self._poster.post(source, body)
+
+    def _tries_again(self, source: Source, error: BaseException) -> bool:
+        """Everything is tried again; but a dead instance that is not let in is left for later."""
+        if not isinstance(error, Delayed):
+            return False
+        self._failures += 1
+        self._last_error, self._last_status = error.why, error.status
+        return source.live or not error.environment
+
+    def _wait_seconds(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        assert isinstance(error, Delayed)
+        return retry.wait_seconds(error, self._failures, self._entropy, draining=self._draining)
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait before the next attempt; ``wake`` and ``drain`` cut it short."""
+        self._state = "waiting"
+        self._next_attempt = anyio.current_time() + seconds
+        self._nudge = anyio.Event()
+        with anyio.move_on_after(seconds):
+            await self._nudge.wait()
+        self._next_attempt = None
+        self._state = "shipping"
+
+    async def _resolve(self, source: Source, body: Body, taken: Taken) -> None:
+        through_seq = body.records[taken.resolved - 1].seq
+        for exception in taken.answer.exceptions:
+            self._counts[exception.code] += 1
+        self._counts["resolved"] += taken.resolved
+        source.window.resolved(taken.resolved, len(body.records))
+        source.blocked = None
+        self._failures = self._poisoned = 0
+        self._last_success = anyio.current_time()
+        self._succeeded = True
+        await source.resolve(through_seq, trim=not self._config.require_checkpoint)
+
+    async def _doubt(self, source: Source, body: Body, refused: Refused) -> None:
+        """Halve, until one record stands alone; after its last refusal set it aside."""
+        self._last_error, self._last_status = refused.reason, refused.status
+        sent, window = len(body.records), source.window
+        alone = window.too_large(sent) if refused.too_large else window.refused(sent)
+        if not alone:
+            if sent == 1:
+                await self._pause(self._entropy.fraction() * limits.SHIP_RETRY_SECONDS_FIRST)
+            return
+        if self._poisoned >= limits.SHIP_POISONED_MAX:
+            self._block(source, f"the store refuses record after record: {refused.reason}")
+            return
+        stored = body.records[0]
+        await source.set_aside(stored, refused.status, refused.reason)
+        window.set_aside()
+        self._poisoned += 1
+        self._counts["set_aside"] += 1
+        await source.resolve(stored.seq, trim=not self._config.require_checkpoint)
+
+    # -- status ---------------------------------------------------------------------------
+
+    def status(self) -> ShipStatus:
+        """What the admin listener shows."""
+        now = anyio.current_time()
+        silent_seconds = now - self._last_success
+        backlog = self.backlog_records
+        counts = self._counts
+        dead = [
+            DeadStatus(
+                instance=source.instance,
+                backlog_records=source.backlog_records,
+                blocked=source.blocked,
+            )
+            for source in self._dead
+        ]
+        return ShipStatus(
+            state=self._state,
+            backlog_records=backlog,
+            last_success_seconds_ago=silent_seconds if self._succeeded else None,
+            last_error=self._last_error,
+            last_status=self._last_status,
+            consecutive_failures=self._failures,
+            next_attempt_seconds=(
+                None if self._next_attempt is None else max(0.0, self._next_attempt - now)
+            ),
+            resolved=counts["resolved"],
+            duplicates=counts["duplicate"],
+            rejected=counts["rejected"],
+            forks=counts["fork"],
+            sealed=counts["sealed"],
+            set_aside=counts["set_aside"],
+            batch_records_max=self._live.window.size,
+            dead=dead,
+            alarms=ship_alarms(
+                silent=backlog > 0 and silent_seconds > limits.SHIP_SILENCE_SECONDS,
+                forks=counts["fork"],
+                rejected=counts["rejected"],
+                set_aside=counts["set_aside"],
+                refusing=self._poisoned >= limits.SHIP_POISONED_MAX,
+                blocked=any(source.blocked for source in self._sources()),
+            ),
+        )
+
+
+async def _build(records: Sequence[StoredRecord]) -> Body:
+    builder = BodyBuilder()
+    for first in range(0, len(records), LINES_PER_STEP):
+        if not builder.add(records[first : first + LINES_PER_STEP]):
+            break
+        await checkpoint()
+    return builder.finish()

@@ -1,0 +1,241 @@
+"""Where records to be shipped come from: our own live directory, or a dead instance's.
+
+Owns: reading ahead in seq order, at most one batch in memory, and passing acknowledgements on
+to whoever may delete. Refuses: HTTP, and records beyond what is durable: a record that could
+still be lost must not be in the store first.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from functools import partial
+from typing import Protocol
+
+import anyio
+import msgspec
+
+from gateway.documents import RequestOf
+from gateway.ports import Disk, FileSystem
+from spool import frame, home, read
+from spool.batch import Window
+from spool.read import Chunk
+from spool.recover import DeadInstance
+from spool.scan import StoredRecord, Stretch
+from spool.spool import Spool
+
+_REASON_BYTES_MAX = 512
+
+
+class Source(Protocol):
+    """Records of one instance, oldest first. ``blocked_until``: loop time, 0.0 for not at all."""
+
+    instance: str
+    window: Window
+    blocked_until: float
+    blocked: str | None
+
+    @property
+    def live(self) -> bool: ...
+
+    @property
+    def backlog_records(self) -> int: ...
+
+    async def peek(self, records_max: int) -> list[StoredRecord]:
+        """Up to ``records_max`` records that are not resolved yet, without moving on."""
+
+    async def resolve(self, through_seq: int, *, trim: bool) -> None:
+        """Records up to ``through_seq`` are done with; with ``trim`` they may be deleted."""
+
+    async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
+        """Keep a record that the store refuses, in the quarantine. Does not resolve it."""
+
+
+def request_of(source: Source, records: list[StoredRecord]) -> RequestOf | None:
+    """Whose records these are, if not the sender's own."""
+    if source.live:
+        return None
+    return RequestOf(instance=source.instance, first_seq=records[0].seq, last_seq=records[-1].seq)
+
+
+class _SetAside(msgspec.Struct, frozen=True):
+    instance: str
+    seq: int
+    status: int
+    reason: str
+
+
+def _write_refused(
+    files: FileSystem, *, directory: str, stored: StoredRecord, status: int, reason: str
+) -> int:
+    """Two lines: why, and the envelope. Returns the bytes it takes."""
+    why = _SetAside(stored.instance, stored.seq, status, reason[:_REASON_BYTES_MAX])
+    data = msgspec.json.encode(why) + b"\n" + stored.envelope_line() + b"\n"
+    home.quarantine(files, directory, {f"refused-{stored.seq:020d}.jsonl": data})
+    return len(data)
+
+
+class LiveSource:
+    """Our own records, up to the newest durable one."""
+
+    def __init__(self, spool: Spool) -> None:
+        self.instance = spool.instance
+        self.window = Window()
+        self.blocked_until = 0.0
+        self.blocked: str | None = None
+        self._spool = spool
+        self._buffer: deque[StoredRecord] = deque()
+        self._base: int | None = None
+        self._offset = frame.PAGE_BYTES
+        self._trim = False
+
+    @property
+    def live(self) -> bool:
+        return True
+
+    @property
+    def backlog_records(self) -> int:
+        return self._spool.backlog_records
+
+    async def peek(self, records_max: int) -> list[StoredRecord]:
+        while len(self._buffer) < records_max and await self._read():
+            pass
+        return [self._buffer[index] for index in range(min(records_max, len(self._buffer)))]
+
+    async def _read(self) -> bool:
+        """Read on by one chunk; False at the end of what is durable."""
+        shelf = self._spool.shelf
+        if not shelf.bases:
+            return False
+        if self._base not in shelf.bases:
+            # At the start, and when the segment was deleted before its empty end was read.
+            self._base, self._offset = shelf.bases[0], frame.PAGE_BYTES
+        active = self._base == shelf.bases[-1]
+        end = shelf.durable_end if active else None
+        if end is not None and self._offset >= end:
+            await self._pass_over()
+            return False
+        chunk = await self._spool.disk.run(
+            partial(
+                read.read_chunk,
+                directory=self._spool.directory,
+                instance=self.instance,
+                base_seq=self._base,
+                offset=self._offset,
+                end=end,
+            )
+        )
+        await self._take(chunk)
+        self._offset = chunk.offset
+        if chunk.done and not active:
+            self._base = shelf.bases[shelf.bases.index(self._base) + 1]
+            self._offset = frame.PAGE_BYTES
+        return True
+
+    async def _pass_over(self) -> None:
+        """A record that no longer reads back must not hold up those around it for ever."""
+        if not self._buffer and self._spool.backlog_records:
+            await self._spool.acknowledge(self._spool.durable_seq, trim=self._trim)
+
+    async def _take(self, chunk: Chunk) -> None:
+        for piece in chunk.pieces:
+            if isinstance(piece, StoredRecord):
+                self._buffer.append(piece)
+            elif isinstance(piece, Stretch):
+                await self._spool.note_damage(self._base or 0, piece)
+
+    async def resolve(self, through_seq: int, *, trim: bool) -> None:
+        self._trim = trim
+        while self._buffer and self._buffer[0].seq <= through_seq:
+            self._buffer.popleft()
+        await self._spool.acknowledge(through_seq, trim=trim)
+
+    async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
+        self._spool.quota.quarantine_bytes += await self._spool.disk.run(
+            partial(
+                _write_refused,
+                directory=self._spool.directory,
+                stored=stored,
+                status=status,
+                reason=reason,
+            )
+        )
+
+
+class DeadSource:
+    """What a dead instance left, segment by segment."""
+
+    def __init__(self, disk: Disk, dead: DeadInstance) -> None:
+        self.instance = dead.instance
+        self.dead = dead
+        self.window = Window()
+        self.blocked_until = 0.0
+        self.blocked: str | None = None
+        self._disk = disk
+        self._buffer: deque[StoredRecord] = deque()
+        self._bases = deque(dead.bases)
+        self._offset = frame.PAGE_BYTES
+        self._left = dead.findings.records
+        self._seen = -1
+
+    @property
+    def live(self) -> bool:
+        return False
+
+    @property
+    def backlog_records(self) -> int:
+        return self._left
+
+    async def peek(self, records_max: int) -> list[StoredRecord]:
+        while len(self._buffer) < records_max and self._bases:
+            if self._bases[0] not in self.dead.bases:
+                self._bases.popleft()
+                self._offset = frame.PAGE_BYTES
+                continue
+            chunk = await self._disk.run(
+                partial(
+                    read.read_chunk,
+                    directory=self.dead.directory,
+                    instance=self.instance,
+                    base_seq=self._bases[0],
+                    offset=self._offset,
+                    end=None,
+                )
+            )
+            for piece in chunk.pieces:
+                if isinstance(piece, StoredRecord) and piece.seq > self._seen:
+                    self._seen = piece.seq
+                    self._buffer.append(piece)
+            self._offset = chunk.offset
+            if chunk.done:
+                self._bases.popleft()
+                self._offset = frame.PAGE_BYTES
+        if not self._buffer:
+            self._left = 0
+        return [self._buffer[index] for index in range(min(records_max, len(self._buffer)))]
+
+    async def resolve(self, through_seq: int, *, trim: bool) -> None:
+        while self._buffer and self._buffer[0].seq <= through_seq:
+            self._buffer.popleft()
+            self._left -= 1
+        if trim:
+            await self.dead.trim(self._disk, through_seq)
+
+    async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
+        self.dead.bytes_used += await self._disk.run(
+            partial(
+                _write_refused,
+                directory=self.dead.directory,
+                stored=stored,
+                status=status,
+                reason=reason,
+            )
+        )
+
+
+async def remove_when_done(disk: Disk, source: DeadSource, wall_us: int) -> bool:
+    """Remove a dead directory that nothing keeps any more; True when it is gone."""
+    if source.backlog_records or not source.dead.removable(wall_us):
+        return False
+    with anyio.CancelScope(shield=True):
+        await source.dead.remove(disk)
+    return True
