@@ -1,0 +1,273 @@
+"""One attempt to get the newest policy: fetch, verify, keep on disk, put in force.
+
+Owns: what is held (root, head, bundle, floors) and the order of the steps: a lock takes effect
+before anything else is fetched; everything else is on disk before it is in force, so that a
+restart never falls back to an older policy unnoticed. Refuses: when to try (``cache.py``) and
+what is acceptable (``trusted.py``). A refused candidate changes nothing that is held.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Awaitable, Callable
+from typing import Final, Literal
+
+import anyio.to_thread
+
+from gateway import roots, seal
+from gateway.documents import Root
+from gateway.errors import DocumentInvalid
+from gateway.limits import ROOT_WALK_MAX
+from gateway.snapshot import Snapshot
+from policy_cache import trusted
+from policy_cache.config import CacheConfig
+from policy_cache.fetch import PolicySource
+from policy_cache.signed_time import SignedTime
+from policy_cache.store import PolicyStore
+from policy_cache.trusted import Content, Floors, Head
+
+Result = Literal["activated", "refreshed", "unchanged", "not_modified"]
+"""``activated``: another bundle or lock is in force; ``refreshed``: a newer head for the same."""
+
+_IN_LOOP_BYTES_MAX: Final = 64 * 1024
+"""A bundle of this size takes some 3 ms to verify and compile; larger ones go to a thread."""
+_NEEDS_NEWER_ROOT: Final = frozenset({"signature", "threshold", "root_behind", "epoch"})
+_FINAL: Final = frozenset({"policy", "unsupported", "selftest", "unreadable", "inexact"})
+"""Refusals that the same bytes will always get; they are not downloaded again."""
+
+
+class Acquirer:
+    """What is held of the policy of one scope, and how it is renewed.
+
+    ``current`` is the snapshot in force. ``on_change`` is called with each new one.
+    """
+
+    def __init__(
+        self,
+        source: PolicySource,
+        store: PolicyStore,
+        time: SignedTime,
+        config: CacheConfig,
+        on_change: Callable[[Snapshot], None],
+    ) -> None:
+        self._source = source
+        self._store = store
+        self._time = time
+        self._config = config
+        self._on_change = on_change
+        self._root: Root | None = None
+        self._head: Head | None = None
+        self._content: Content | None = None
+        self._content_root: int | None = None
+        self._floors = Floors()
+        self._etag: str | None = None
+        self._refused: tuple[str, DocumentInvalid] | None = None
+        self.current: Snapshot | None = None
+        self.persist_degraded = False
+
+    @property
+    def root_version(self) -> int | None:
+        return None if self._root is None else self._root.version
+
+    async def load(self) -> None:
+        """Put in force what the disk holds, verified from the pinned root again.
+
+        Nothing there is no error. Raises OSError, and DocumentInvalid for what was refused; what
+        was accepted before that stays held.
+        """
+        stored = await self._store.load()
+        self.persist_degraded = not self._store.writable
+        for envelope in stored.roots:
+            # A root of another chain may lie behind one that is good; what is good is used.
+            try:
+                self._accept_root(envelope)
+            except DocumentInvalid:
+                if self._root is None:
+                    raise
+                break
+        if self._root is None:
+            return
+        # The floors on disk are not signed. They can only make us stricter, within the epoch that
+        # the signed root states.
+        if stored.floors is not None and stored.floors.epoch <= self._root.epoch:
+            self._floors = stored.floors
+        if stored.head is None:
+            return
+        head = self._open_head(stored.head, self._time.now_us(), expired_ok=True)
+        data = await self._store.read_bundle(head.document.bundle.digest)
+        if data is not None:
+            self._activate(head, await self._open_bundle(data, head, expired_ok=True))
+
+    async def refresh(self, *, probe_root: bool) -> Result:
+        """Fetch and accept what is newest.
+
+        ``probe_root``: look for a newer root first. Raises FetchFailed; DocumentInvalid for a
+        refused candidate; a failing disk is noted in ``persist_degraded`` and nothing else.
+        """
+        now_us = self._time.now_us()
+        if probe_root or self._root is None or self._root_expired(now_us):
+            await self._walk_roots()
+        trusted.check_root(self._held_root(), now_us)
+        fetched = await self._source.head(self._etag if self._settled() else None)
+        if fetched.data is None:
+            return "not_modified"
+        try:
+            head = await self._accept_head(fetched.data, now_us)
+        except DocumentInvalid as error:
+            await self._keep_evidence(error.reason, fetched.data)
+            raise
+        result = await self._adopt(fetched.data, head)
+        self._etag = fetched.etag
+        return result
+
+    async def _accept_head(self, data: bytes, now_us: int) -> Head:
+        try:
+            return self._open_head(data, now_us)
+        except DocumentInvalid as error:
+            if error.reason not in _NEEDS_NEWER_ROOT:
+                raise
+            before = self._held_root().version
+            await self._walk_roots()
+            if self._held_root().version == before:
+                raise
+            trusted.check_root(self._held_root(), now_us)
+            return self._open_head(data, now_us)
+
+    async def _adopt(self, data: bytes, head: Head) -> Result:
+        before, held, content = self.current, self._head, self._content
+        if held is not None and held.digest == head.digest and self._settled():
+            return "unchanged"
+        if head.document.lock is not None and content is not None:
+            # A kill switch waits neither for a download nor for the disk, and the head before it
+            # must not come back.
+            self._floors = trusted.raised(self._floors, self._held_root(), head)
+            self._put_in_force(head, content)
+            await self._persist(data, head)
+        if content is None or not self._pinned_by(head):
+            content = await self._obtain_bundle(head)
+        await self._persist(data, head)
+        self._activate(head, content)
+        locked = head.document.lock is not None
+        same = before is not None and (before.digest, before.locked) == (content.digest, locked)
+        return "refreshed" if same else "activated"
+
+    def _settled(self) -> bool:
+        # Whether the policy in force is the one that its head pins, under the newest root.
+        return self.current is not None and self._head is not None and self._pinned_by(self._head)
+
+    def _pinned_by(self, head: Head) -> bool:
+        held = self._content
+        return (
+            held is not None
+            and held.digest == head.document.bundle.digest
+            and self._content_root == self.root_version
+        )
+
+    def _root_expired(self, now_us: int) -> bool:
+        try:
+            trusted.check_root(self._held_root(), now_us)
+        except DocumentInvalid:
+            return True
+        return False
+
+    async def _obtain_bundle(self, head: Head) -> Content:
+        pin = head.document.bundle
+        if self._refused is not None and self._refused[0] == pin.digest:
+            raise self._refused[1]
+        data = await self._kept_bundle(pin.digest)
+        if data is not None:
+            # What the disk holds may be damaged or signed too seldom; the source decides.
+            with contextlib.suppress(DocumentInvalid):
+                return await self._open_bundle(data, head)
+        data = await self._source.bundle(pin.digest, pin.length)
+        try:
+            content = await self._open_bundle(data, head)
+        except DocumentInvalid as error:
+            if error.reason in _FINAL:
+                self._refused = (pin.digest, error)
+            await self._keep_evidence(error.reason, data)
+            raise
+        await self._keep(lambda: self._store.save_bundle(pin.digest, data))
+        return content
+
+    async def _kept_bundle(self, digest: str) -> bytes | None:
+        try:
+            return await self._store.read_bundle(digest)
+        except OSError:
+            self.persist_degraded = True
+            return None
+
+    async def _open_bundle(self, data: bytes, head: Head, *, expired_ok: bool = False) -> Content:
+        root, now_us = self._held_root(), self._time.now_us()
+
+        def work() -> Content:
+            return trusted.open_bundle(data, root, head, now_us, expired_ok=expired_ok)
+
+        if self._config.threads and len(data) > _IN_LOOP_BYTES_MAX:
+            return await anyio.to_thread.run_sync(work)
+        return work()
+
+    def _open_head(self, data: bytes, now_us: int, *, expired_ok: bool = False) -> Head:
+        return trusted.open_head(
+            data,
+            self._held_root(),
+            self._config.scope,
+            self._floors,
+            now_us,
+            self._config.own_version,
+            expired_ok=expired_ok,
+        )
+
+    def _activate(self, head: Head, content: Content) -> None:
+        self._floors = trusted.raised(self._floors, self._held_root(), head)
+        self._content = content
+        self._content_root = self.root_version
+        self._put_in_force(head, content)
+
+    def _put_in_force(self, head: Head, content: Content) -> None:
+        self._head = head
+        self._time.raise_to(max(head.issued_us, content.issued_us))
+        self.current = trusted.snapshot_of(self._held_root(), head, content, self._time.floor_us())
+        self._on_change(self.current)
+
+    async def _persist(self, data: bytes, head: Head) -> None:
+        floors = trusted.raised(self._floors, self._held_root(), head)
+        self.persist_degraded = not self._store.writable
+        await self._keep(lambda: self._store.save_head(data, floors))
+
+    async def _walk_roots(self) -> None:
+        for _ in range(ROOT_WALK_MAX):
+            wanted = 1 if self._root is None else self._root.version + 1
+            data = await self._source.root(wanted)
+            if data is None:
+                if self._root is None:
+                    raise DocumentInvalid("pin", "the source has no root 1")
+                return
+            self._accept_root(data)
+            await self._keep(self._saver_of_root(wanted, data))
+
+    def _saver_of_root(self, version: int, data: bytes) -> Callable[[], Awaitable[None]]:
+        return lambda: self._store.save_root(version, data)
+
+    def _accept_root(self, data: bytes) -> None:
+        envelope = seal.parse_envelope(data)
+        if self._root is None:
+            self._root = roots.open_first(envelope, self._config.root_fingerprint)
+        else:
+            self._root = roots.open_next(envelope, self._root)
+
+    def _held_root(self) -> Root:
+        if self._root is None:
+            raise DocumentInvalid("pin", "no root is held yet")
+        return self._root
+
+    async def _keep_evidence(self, reason: str, data: bytes) -> None:
+        name = f"{self._time.now_us():020d}-{reason}.json"
+        await self._keep(lambda: self._store.quarantine(name, data))
+
+    async def _keep(self, save: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await save()
+        except OSError:
+            # The policy in memory is verified; a disk that is full must not stop a newer one.
+            self.persist_degraded = True

@@ -1,0 +1,258 @@
+"""The policy cache: one refresher, the snapshot in force, and what operators see of it.
+
+Owns: the loop that refreshes every 30 to 60 s (the first time at once), its waits, the counters
+and flags of ``PolicyStatus``, and telling waiters of a lock. Refuses: verifying, storing and
+fetching, and deciding anything: ``current()`` is all that a call needs.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+import anyio
+import msgspec
+
+from gateway.errors import DocumentInvalid
+from gateway.limits import POLICY_REFRESH_NOW_SECONDS_MIN
+from gateway.ports import Disk, Entropy, WallClock
+from gateway.snapshot import Snapshot
+from gateway.timestamp import time_text
+from gateway.vocabulary import PolicyState
+from policy_cache import freshness
+from policy_cache.acquire import Acquirer
+from policy_cache.config import CacheConfig
+from policy_cache.fetch import FetchFailed, PolicySource
+from policy_cache.freshness import Interval
+from policy_cache.signed_time import SignedTime
+from policy_cache.store import PolicyStore
+
+_ROOT_PROBE_SECONDS = 3_600.0
+
+Report = Callable[[str, str], None]
+"""Told of events: ``policy_activated``, ``policy_rejected``, ``policy_locked``,
+``policy_unreachable``, ``policy_persist_failed``, each with one line of detail."""
+
+
+class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
+    """What operators see. Times as text; ``counters``: result or refusal reason → count.
+
+    ``clock_suspect``: the node's clock is behind signed time, or a head came from its future.
+    ``freeze_suspected``: the source answers and the policy still grows stale.
+    ``equivocation``: two documents of one version were seen. ``persist_degraded``: a restart may
+    find no policy or an older one.
+    """
+
+    scope: str
+    state: PolicyState
+    version: int | None
+    digest: str | None
+    age_ms: int | None
+    expires: str | None
+    head_version: int | None
+    root_version: int | None
+    lock_reason: str | None
+    last_success: str | None
+    last_error: str | None
+    last_error_time: str | None
+    failures_in_a_row: int
+    counters: dict[str, int]
+    persist_degraded: bool
+    clock_suspect: bool
+    freeze_suspected: bool
+    equivocation: bool
+    update_required: bool
+
+
+class PolicyCache:
+    """The policy of one scope. ``load`` once, then ``run`` in a task of its own."""
+
+    def __init__(
+        self,
+        source: PolicySource,
+        disk: Disk,
+        clock: WallClock,
+        entropy: Entropy,
+        config: CacheConfig,
+        report: Report | None = None,
+    ) -> None:
+        self._clock = clock
+        self._entropy = entropy
+        self._config = config
+        self._report: Report = report or _silent
+        self._time = SignedTime(clock)
+        self._store = PolicyStore(disk, config.directory)
+        self._acquirer = Acquirer(source, self._store, self._time, config, self._changed)
+        self._wake = anyio.Event()
+        self._locked = anyio.Event()
+        self._busy = anyio.Lock()
+        self._counters: Counter[str] = Counter()
+        self._failures = 0
+        self._retry_after: float | None = None
+        self._last_success_us: int | None = None
+        self._last_error: tuple[str, int] | None = None
+        self._root_probed_at: float | None = None
+        self._asked_at: float | None = None
+        self._reported_digest: str | None = None
+        self._future_head = False
+        self._equivocation = False
+        self._update_required = False
+
+    def current(self) -> Snapshot | None:
+        """The policy in force; None before there is one (state EMPTY). Read it once per call."""
+        return self._acquirer.current
+
+    def signed_time_us(self) -> int:
+        """The floor under every clock: the newest signed time, gone on monotonically."""
+        return self._time.floor_us()
+
+    async def load(self) -> None:
+        """Put in force what the disk holds; an unusable copy is reported, never an error."""
+        try:
+            await self._acquirer.load()
+        except DocumentInvalid as error:
+            self._refused(error)
+        except OSError as error:
+            self._acquirer.persist_degraded = True
+            self._report("policy_persist_failed", f"cannot read {self._config.directory}: {error}")
+
+    async def run(self) -> None:
+        """Refresh for ever: at once, then by the interval, sooner when ``refresh`` asks."""
+        while True:
+            self._wake = anyio.Event()
+            await self._attempt()
+            with anyio.move_on_after(self._delay_seconds()):
+                await self._wake.wait()
+
+    async def refresh(self) -> str:
+        """Refresh now and say what came of it: a result, ``rejected: …``, ``unreachable: …``,
+        or ``too_soon`` within a second of the last one asked for."""
+        now = anyio.current_time()
+        if self._asked_at is not None and now - self._asked_at < POLICY_REFRESH_NOW_SECONDS_MIN:
+            return "too_soon"
+        self._asked_at = now
+        return await self._attempt()
+
+    def hint(self) -> None:
+        """Let the refresher try now: something may have changed. Harmless when wrong."""
+        self._wake.set()
+
+    async def wait_locked(self) -> None:
+        """Return once the policy is locked; at once if it is. Open streams are cut on it."""
+        await self._locked.wait()
+
+    async def aclose(self) -> None:
+        """Give the cache directory's lock back."""
+        await self._store.close()
+
+    def status(self) -> PolicyStatus:
+        """The state now; worked out anew on each call."""
+        snapshot, now_us = self.current(), self._time.now_us()
+        state: PolicyState = "empty" if snapshot is None else snapshot.state(now_us)
+        error = self._last_error
+        return PolicyStatus(
+            scope=self._config.scope,
+            state=state,
+            version=None if snapshot is None else snapshot.version,
+            digest=None if snapshot is None else snapshot.digest,
+            age_ms=None if snapshot is None else snapshot.age_ms(now_us),
+            expires=None if snapshot is None else time_text(snapshot.expires_us),
+            head_version=None if snapshot is None else snapshot.head_version,
+            root_version=self._acquirer.root_version,
+            lock_reason=None if snapshot is None else snapshot.lock_reason,
+            last_success=_time(self._last_success_us),
+            last_error=None if error is None else error[0],
+            last_error_time=None if error is None else time_text(error[1]),
+            failures_in_a_row=self._failures,
+            counters=dict(sorted(self._counters.items())),
+            persist_degraded=self._acquirer.persist_degraded,
+            clock_suspect=self._future_head or self._time.clock_behind,
+            freeze_suspected=self._failures == 0 and state in ("stale", "expired"),
+            equivocation=self._equivocation,
+            update_required=self._update_required,
+        )
+
+    async def _attempt(self) -> str:
+        async with self._busy:
+            now = anyio.current_time()
+            probe = (
+                self._root_probed_at is None or now - self._root_probed_at >= _ROOT_PROBE_SECONDS
+            )
+            try:
+                result = await self._acquirer.refresh(probe_root=probe)
+            except FetchFailed as error:
+                self._failed("unreachable", str(error))
+                self._retry_after = error.retry_after_seconds
+                self._report("policy_unreachable", str(error))
+                return f"unreachable: {error}"
+            except DocumentInvalid as error:
+                self._refused(error)
+                return f"rejected: {error}"
+            if probe:
+                self._root_probed_at = now
+            self._succeeded(result)
+            return result
+
+    def _succeeded(self, result: str) -> None:
+        self._counters[result] += 1
+        self._failures = 0
+        self._retry_after = None
+        self._last_success_us = self._clock.wall_us()
+        self._future_head = False
+        self._update_required = False
+        if result in ("activated", "refreshed") and self._acquirer.persist_degraded:
+            self._report("policy_persist_failed", f"nothing is kept in {self._config.directory}")
+
+    def _failed(self, counter: str, detail: str) -> None:
+        self._counters[counter] += 1
+        self._failures += 1
+        self._retry_after = None
+        self._last_error = (detail, self._clock.wall_us())
+
+    def _refused(self, error: DocumentInvalid) -> None:
+        self._failed(f"rejected_{error.reason}", str(error))
+        self._future_head = error.reason == "future"
+        self._equivocation = self._equivocation or error.reason == "equivocation"
+        self._update_required = error.reason in ("update_required", "incompatible", "unsupported")
+        self._report("policy_rejected", str(error))
+
+    def _changed(self, snapshot: Snapshot) -> None:
+        if snapshot.locked:
+            if not self._locked.is_set():
+                self._report("policy_locked", snapshot.lock_reason or "")
+            self._locked.set()
+            return
+        unlocked = self._locked.is_set()
+        if unlocked:
+            self._locked = anyio.Event()
+        if unlocked or snapshot.digest != self._reported_digest:
+            self._reported_digest = snapshot.digest
+            self._report("policy_activated", f"version {snapshot.version} {snapshot.digest}")
+
+    def _delay_seconds(self) -> float:
+        snapshot = self.current()
+        signed = (
+            None
+            if snapshot is None
+            else (snapshot.refresh_seconds_min, snapshot.refresh_seconds_max)
+        )
+        configured = Interval(self._config.refresh_seconds_min, self._config.refresh_seconds_max)
+        chosen = freshness.interval(configured, signed)
+        fraction = self._entropy.fraction()
+        if not self._failures:
+            return freshness.delay_seconds(chosen, fraction)
+        wait = freshness.backoff_seconds(chosen, self._failures, fraction)
+        if self._retry_after is None:
+            return wait
+        remaining = (
+            None if snapshot is None else (snapshot.expires_us - self._time.now_us()) / 1_000_000
+        )
+        return max(wait, freshness.retry_after_seconds(self._retry_after, remaining, chosen))
+
+
+def _silent(_event: str, _detail: str) -> None:
+    return None
+
+
+def _time(wall_us: int | None) -> str | None:
+    return None if wall_us is None else time_text(wall_us)

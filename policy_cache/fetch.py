@@ -1,0 +1,99 @@
+"""Where policy documents come from: the policy service, or the same files over plain HTTP.
+
+Owns: the paths, the bounds on answers, and telling "not modified" and "not there" from errors.
+Refuses: judging what it fetched (``trusted.py``) and waiting or trying again (``cache.py``).
+A 304 says that the server has nothing newer to say; it is never freshness.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol
+from urllib.parse import quote
+
+import msgspec
+
+from gateway.limits import POLICY_HEAD_BYTES_MAX, POLICY_ROOT_BYTES_MAX
+from gateway.ports import Service, ServiceAnswer, ServiceUnreachable
+from policy_cache.trusted import envelope_bytes_max
+
+BUNDLE_SECONDS_MAX: Final = 60.0
+"""A bundle of 8 MiB over 2 Mbit/s takes half a minute."""
+
+
+class FetchFailed(Exception):
+    """No usable answer. ``kind``: those of ServiceUnreachable, ``status`` or ``missing``."""
+
+    def __init__(self, kind: str, detail: str, retry_after_seconds: float | None = None) -> None:
+        super().__init__(f"{kind}: {detail}")
+        self.kind = kind
+        self.retry_after_seconds = retry_after_seconds
+
+
+class FetchedHead(msgspec.Struct, frozen=True):
+    """``data`` None: not modified since ``etag``."""
+
+    data: bytes | None
+    etag: str | None
+
+
+class PolicySource(Protocol):
+    """Serves the three kinds of document. All raise FetchFailed."""
+
+    async def head(self, etag: str | None) -> FetchedHead: ...
+
+    async def root(self, version: int) -> bytes | None:
+        """Root ``version``, or None where there is none yet."""
+
+    async def bundle(self, digest: str, length: int) -> bytes:
+        """The envelope of the bundle whose payload has ``digest`` and ``length``."""
+
+
+class ServiceSource:
+    """``PolicySource`` over ``ports.Service``; a static file server will do."""
+
+    def __init__(self, service: Service, scope: str) -> None:
+        self._service = service
+        self._head_path = f"/v1/policy/{quote(scope, safe='')}/head"
+
+    async def head(self, etag: str | None) -> FetchedHead:
+        """The current head of the scope."""
+        headers = {} if etag is None else {"if-none-match": etag}
+        answer = await self._get(self._head_path, headers, POLICY_HEAD_BYTES_MAX, None)
+        if answer.status == 304:
+            return FetchedHead(None, etag)
+        return FetchedHead(_body(answer, self._head_path), answer.headers.get("etag"))
+
+    async def root(self, version: int) -> bytes | None:
+        """Root ``version``; 404 and 410 mean that there is none yet."""
+        path = f"/v1/policy/root/{version}"
+        answer = await self._get(path, {}, POLICY_ROOT_BYTES_MAX, None)
+        return None if answer.status in (404, 410) else _body(answer, path)
+
+    async def bundle(self, digest: str, length: int) -> bytes:
+        """The bundle by the hex SHA-256 of its payload; such a file never changes."""
+        path = f"/v1/policy/blobs/sha256/{digest.removeprefix('sha256:')}"
+        answer = await self._get(path, {}, envelope_bytes_max(length), BUNDLE_SECONDS_MAX)
+        return _body(answer, path)
+
+    async def _get(
+        self, path: str, headers: dict[str, str], bytes_max: int, seconds: float | None
+    ) -> ServiceAnswer:
+        try:
+            return await self._service.call(
+                "GET", path, headers=headers, answer_bytes_max=bytes_max, timeout_seconds=seconds
+            )
+        except ServiceUnreachable as error:
+            raise FetchFailed(error.kind, str(error)) from error
+
+
+def _body(answer: ServiceAnswer, path: str) -> bytes:
+    if answer.status == 200:
+        return answer.body
+    kind = "missing" if answer.status in (404, 410) else "status"
+    raise FetchFailed(kind, f"{answer.status} for {path}", _retry_after(answer))
+
+
+def _retry_after(answer: ServiceAnswer) -> float | None:
+    # Only the form in seconds: a date would need a clock that agrees with the server's.
+    text = answer.headers.get("retry-after", "")
+    return float(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
