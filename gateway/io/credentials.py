@@ -29,6 +29,8 @@ Headers = tuple[tuple[str, str], ...]
 
 
 class CredentialFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where a key is, and how it is sent."""
+
     path: str
     style: CredentialStyle
 

@@ -15,8 +15,7 @@ from gateway import limits
 from gateway.errors import ConfigInvalid, UpstreamFailed
 from gateway.io.dial import AnyioDialer, Resolve, TlsFailed, hung_up, resolve_host
 from gateway.ports import Dialer
-
-from .conftest import Authority
+from tests.unit.gateway_io.authority import Authority
 
 pytestmark = pytest.mark.anyio
 

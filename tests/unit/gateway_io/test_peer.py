@@ -15,8 +15,7 @@ from gateway.io.dial import AnyioDialer, hung_up
 from gateway.io.listen import listen_tcp
 from gateway.io.peer import LoopbackPeers, PeerCredentials, unix_peer
 from gateway.io.sockdiag import FourTuple, SockDiag, sock_diag_available
-
-from .conftest import Authority
+from tests.unit.gateway_io.authority import Authority
 
 pytestmark = pytest.mark.anyio
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
@@ -9,86 +8,15 @@ import pytest
 from anyio.abc import ByteStream, SocketAttribute
 from anyio.streams.tls import TLSStream
 
-from gateway import limits
 from gateway.documents import RequestOf
 from gateway.io.dial import AnyioDialer
 from gateway.io.listen import listen_tcp
 from gateway.io.service import CentralService
 from gateway.ports import Service, ServiceAnswer, ServiceUnreachable
-
-from .conftest import Authority
+from tests.unit.gateway_io.authority import Authority
+from tests.unit.gateway_io.scripted_service import OK, Script, client, serving
 
 pytestmark = pytest.mark.anyio
-
-OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-CLOSE = b""
-"""In a script: hang up instead of answering."""
-
-RECORDS = frozenset({("POST", "/v1/records")})
-
-
-class Script:
-    """A service that answers each request of each connection with the next bytes of its script.
-
-    Reads whole requests (head, then content-length bytes) and keeps them; hangs up on ``CLOSE``,
-    and at the end of a connection's script waits for the client to hang up.
-    """
-
-    def __init__(self, *connections: list[bytes]) -> None:
-        self.connections = list(connections)
-        self.requests: list[bytes] = []
-        self.accepted = 0
-        self.hung_up = anyio.Event()
-
-    async def handle(self, stream: ByteStream) -> None:
-        answers = self.connections[self.accepted]
-        self.accepted += 1
-        async with stream:
-            try:
-                for answer in answers:
-                    self.requests.append(await self.read(stream))
-                    if answer == CLOSE:
-                        return
-                    await stream.send(answer)
-                await stream.receive()
-            except (anyio.EndOfStream, anyio.BrokenResourceError):
-                self.hung_up.set()
-
-    async def read(self, stream: ByteStream) -> bytes:
-        data = b""
-        while b"\r\n\r\n" not in data:
-            data += await stream.receive()
-        head, _, body = data.partition(b"\r\n\r\n")
-        length = 0
-        for line in head.split(b"\r\n"):
-            if line.lower().startswith(b"content-length:"):
-                length = int(line.split(b":")[1])
-        while len(body) < length:
-            body += await stream.receive()
-        return head + b"\r\n\r\n" + body
-
-
-@asynccontextmanager
-async def serving(handler: Callable[[ByteStream], Awaitable[None]]) -> AsyncIterator[str]:
-    """A server of raw bytes on a free port; yields its base URL."""
-    async with await listen_tcp("127.0.0.1", 0) as listener, anyio.create_task_group() as tasks:
-        tasks.start_soon(listener.serve, handler)
-        yield f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}"
-        tasks.cancel_scope.cancel()
-
-
-@asynccontextmanager
-async def client(
-    url: str,
-    *,
-    sign: Callable[[str, str, bytes, RequestOf | None], str] | None = None,
-    idempotent: frozenset[tuple[str, str]] = frozenset(),
-) -> AsyncIterator[CentralService]:
-    service = CentralService(url, AnyioDialer(any_address=True), sign=sign, idempotent=idempotent)
-    try:
-        yield service
-    finally:
-        await service.aclose()
 
 
 async def answer_to(raw: bytes, **options: int) -> ServiceAnswer:
@@ -297,110 +225,6 @@ async def test_a_slow_drip_ends_at_the_deadline(first: bytes) -> None:
         assert "idle=0" in repr(service)
 
 
-async def test_one_connection_serves_many_calls() -> None:
-    script = Script([OK] * 5)
-    async with serving(script.handle) as url, client(url) as service:
-        for _ in range(5):
-            assert (await service.call("POST", "/", body=b"x")).status == 200
-    assert script.accepted == 1
-
-
-async def test_a_connection_that_the_service_closes_is_not_used_again() -> None:
-    closing = b"HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok"
-    script = Script([closing], [OK])
-    async with serving(script.handle) as url, client(url) as service:
-        await service.call("POST", "/")
-        await service.call("POST", "/")
-    assert script.accepted == 2
-
-
-async def test_bytes_after_an_answer_are_never_read_as_the_next_one() -> None:
-    script = Script([OK + b"HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n"], [OK])
-    async with serving(script.handle) as url, client(url) as service:
-        assert (await service.call("GET", "/")).status == 200
-        assert (await service.call("GET", "/")).status == 200
-    assert script.accepted == 2
-
-
-async def test_a_connection_that_was_closed_while_idle_is_replaced_even_for_a_post() -> None:
-    gone = anyio.Event()
-    accepted = [0]
-
-    async def one_each(stream: ByteStream) -> None:
-        accepted[0] += 1
-        async with stream:
-            await stream.receive()
-            await stream.send(OK)
-        gone.set()
-
-    async with serving(one_each) as url, client(url) as service:
-        await service.call("POST", "/")
-        await gone.wait()
-        # The kernel delivers the end of a loopback connection at once.
-        assert (await service.call("POST", "/")).body == b"ok"
-    assert accepted[0] == 2
-
-
-@pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/head"), ("HEAD", "/"), ("POST", "/v1/records?x=1")]
-)
-async def test_a_repeatable_call_is_sent_again_once_when_a_kept_connection_dies(
-    method: str, path: str
-) -> None:
-    answer = OK if method != "HEAD" else b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n"
-    script = Script([OK, CLOSE], [answer])
-    async with serving(script.handle) as url, client(url, idempotent=RECORDS) as service:
-        await service.call("GET", "/first")
-        assert (await service.call(method, path)).status == 200
-    assert script.accepted == 2
-    assert len(script.requests) == 3
-
-
-async def test_it_is_not_sent_a_third_time() -> None:
-    script = Script([OK, CLOSE], [CLOSE], [OK])
-    async with serving(script.handle) as url, client(url) as service:
-        await service.call("GET", "/")
-        with pytest.raises(ServiceUnreachable, match="closed before an answer"):
-            await service.call("GET", "/")
-    assert script.accepted == 2
-
-
-async def test_another_post_is_never_sent_twice() -> None:
-    script = Script([OK, CLOSE], [OK])
-    async with serving(script.handle) as url, client(url, idempotent=RECORDS) as service:
-        await service.call("GET", "/")
-        with pytest.raises(ServiceUnreachable, match="closed before an answer") as caught:
-            await service.call("POST", "/v1/certificates", body=b"x")
-        assert caught.value.kind == "protocol"
-    assert script.accepted == 1
-
-
-async def test_a_fresh_connection_that_dies_is_not_tried_again() -> None:
-    script = Script([CLOSE], [OK])
-    async with serving(script.handle) as url, client(url) as service:
-        with pytest.raises(ServiceUnreachable, match="closed before an answer"):
-            await service.call("GET", "/")
-    assert script.accepted == 1
-
-
-async def test_a_call_that_had_an_answer_byte_is_not_sent_again() -> None:
-    script = Script([OK, b"H", CLOSE], [OK])
-
-    async def handle(stream: ByteStream) -> None:
-        script.accepted += 1
-        async with stream:
-            await script.read(stream)
-            await stream.send(OK)
-            await script.read(stream)
-            await stream.send(b"H")
-
-    async with serving(handle) as url, client(url) as service:
-        await service.call("GET", "/")
-        with pytest.raises(ServiceUnreachable, match="not HTTP"):
-            await service.call("GET", "/")
-    assert script.accepted == 1
-
-
 async def test_an_early_refusal_of_a_large_body_is_an_answer() -> None:
     async def refuse(stream: ByteStream) -> None:
         async with stream:
@@ -449,64 +273,6 @@ async def test_a_service_that_hangs_up_on_the_body_is_unreachable() -> None:
             failure = error
     assert failure is not None
     assert failure.kind == "protocol"
-
-
-async def test_calls_at_once_share_a_bounded_number_of_connections() -> None:
-    present, most = [0], [0]
-    full, release = anyio.Event(), anyio.Event()
-
-    async def hold(stream: ByteStream) -> None:
-        async with stream:
-            try:
-                while True:
-                    await stream.receive()
-                    present[0] += 1
-                    most[0] = max(most[0], present[0])
-                    if present[0] == limits.SERVICE_CONNECTIONS_MAX:
-                        full.set()
-                    await release.wait()
-                    present[0] -= 1
-                    await stream.send(OK)
-            except (anyio.EndOfStream, anyio.BrokenResourceError):
-                return
-
-    async with serving(hold) as url, client(url) as service:
-        async with anyio.create_task_group() as calls:
-            for _ in range(3 * limits.SERVICE_CONNECTIONS_MAX):
-                calls.start_soon(service.call, "GET", "/")
-            with anyio.fail_after(5):
-                await full.wait()
-            await anyio.wait_all_tasks_blocked()
-            release.set()
-        assert f"idle={limits.SERVICE_CONNECTIONS_MAX}" in repr(service)
-    assert most[0] == limits.SERVICE_CONNECTIONS_MAX
-
-
-async def test_waiting_for_a_connection_counts_against_the_deadline() -> None:
-    async def silent(stream: ByteStream) -> None:
-        async with stream:
-            await anyio.sleep_forever()
-
-    async with serving(silent) as url, client(url) as service, anyio.create_task_group() as calls:
-        for _ in range(limits.SERVICE_CONNECTIONS_MAX):
-            calls.start_soon(service.call, "GET", "/")
-        await anyio.wait_all_tasks_blocked()
-        with pytest.raises(ServiceUnreachable) as caught:
-            await service.call("GET", "/", timeout_seconds=0.01)
-        assert caught.value.kind == "timeout"
-        calls.cancel_scope.cancel()
-
-
-async def test_a_cancelled_call_closes_its_connection() -> None:
-    script = Script([b"HTTP/1.1 200 OK\r\n", OK])
-    async with serving(script.handle) as url, client(url) as service:
-        async with anyio.create_task_group() as calls:
-            calls.start_soon(service.call, "GET", "/")
-            await anyio.wait_all_tasks_blocked()
-            calls.cancel_scope.cancel()
-        with anyio.fail_after(5):
-            await script.hung_up.wait()
-        assert "idle=0" in repr(service)
 
 
 async def test_a_service_that_is_not_there_is_a_connect_failure(tmp_path: Path) -> None:
