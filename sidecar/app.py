@@ -18,7 +18,6 @@ import msgspec
 from gateway import __version__, limits
 from gateway.errors import TurnAway
 from gateway.io.serve import serve_listener
-from gateway.record import Continues
 from gateway.seal import sha256_text
 from sidecar import journal
 from sidecar.config import SidecarConfig
@@ -28,6 +27,8 @@ from sidecar.outside import Outside
 from sidecar.parts import Parts, build_parts
 from sidecar.reporting import daemon_status
 from sidecar.status import DaemonStatus
+from spool.examine import split_findings
+from spool.recover import DeadInstance
 
 EXIT_DRAINED: Final = 0
 EXIT_DISK_FAILED: Final = 74
@@ -69,7 +70,8 @@ class Daemon:
     def status(self) -> DaemonStatus:
         """The whole state, for operators and probes."""
         assert self.parts is not None
-        return daemon_status(self._config, self.parts, self._doors, self._outside)
+        listening = [(door.name, door.listening) for door in self._doors]
+        return daemon_status(self._config, self.parts, listening)
 
     async def run(self, stop: anyio.Event) -> int:
         """Serve until ``stop`` is set or something fatal happens; returns the exit code.
@@ -99,31 +101,45 @@ class Daemon:
         start(parts.shipper.run)
         start(parts.upkeep.run_heartbeats)
         start(parts.upkeep.run_chain_heads)
-        start(parts.watch_policy)
+        start(parts.watch_lock)
 
     async def _first_records(self, parts: Parts) -> None:
         """``start`` is the first of the chain, then what was found of dead instances."""
         with anyio.move_on_after(self._config.enrolment.wait_ms / 1000):
             await parts.instance.certified.wait()
-        continues = parts.predecessor
-        draft = journal.start(
-            parts.scribe,
-            self._outside.clock.wall_us(),
-            public=parts.instance.signer.public,
-            certificate=parts.instance.certificate_envelope,
-            config_digest=sha256_text(msgspec.json.encode(self._config)),
-            build=f"gatepost/{__version__}"[: limits.BUILD_BYTES_MAX],
-            continues=None if continues is None else Continues(*continues),
-            continues_reason=parts.no_predecessor_because,
+        clock = self._outside.clock
+        await parts.write_own(
+            journal.start(
+                parts.scribe,
+                clock.wall_us(),
+                public=parts.instance.signer.public,
+                certificate=parts.instance.certificate_envelope,
+                config_digest=sha256_text(msgspec.json.encode(self._config)),
+                build=f"gatepost/{__version__}",
+                continues=parts.continues,
+                continues_reason=parts.continues_reason,
+            )
         )
-        await parts.write_own(draft)
         parts.started.set()
-        for found in parts.findings:
-            for recovered in journal.recovered(
-                parts.scribe, self._outside.clock.wall_us(), **found.as_record_members()
-            ):
-                await parts.write_own(recovered)
-            self._log.info("recovered", instance=found.instance, cut_bytes=found.cut_bytes)
+        for dead in parts.dead:
+            await self._record_recovery(parts, dead)
+        parts.shipper.wake()
+
+    async def _record_recovery(self, parts: Parts, dead: DeadInstance) -> None:
+        """Say in our own chain what was found of a dead instance, once."""
+        wall_us = self._outside.clock.wall_us()
+        receipt = None
+        if dead.needs_record:
+            for found in split_findings(dead.findings):
+                receipt = await parts.write_own(journal.recovered(parts.scribe, wall_us, found))
+        if dead.settled is None:
+            await dead.settle(self._outside.disk, receipt, parts.instance.id, wall_us)
+        self._log.info(
+            "recovered",
+            instance=dead.instance,
+            records=dead.findings.records,
+            cut_bytes=dead.findings.cut_bytes,
+        )
 
     async def _open(self, parts: Parts, start: Callable[..., None]) -> None:
         self._doors = await open_doors(self._config, parts, self._outside, self.status)

@@ -11,39 +11,48 @@ from importlib import resources
 import anyio
 import anyio.to_thread
 
+from gateway import limits
 from gateway.call import CallView, Label
-from gateway.classify import Classifier, prefers_thread
+from gateway.classify.classifier import Classifier, prefers_thread
 from gateway.errors import ConfigInvalid
 from sidecar.config import Classification
+from sidecar.packcache import PackCache
 
 _THREADS = 2
 
 
-def load_classifier(settings: Classification) -> Classifier:
+async def load_classifier(settings: Classification, *, threads: bool) -> Classifier:
     """The configured rule pack, or this release's. Raises ConfigInvalid."""
+    cache = None if settings.cache_directory is None else PackCache(settings.cache_directory)
+    pack = _pack_bytes(settings)
+    if not threads:
+        return Classifier.load(pack, cache)
+    return await anyio.to_thread.run_sync(Classifier.load, pack, cache)
+
+
+def _pack_bytes(settings: Classification) -> bytes:
     if settings.pack_file is None:
-        pack = resources.files("gateway.classify").joinpath("packs/core.json").read_bytes()
-    else:
-        try:
-            with open(settings.pack_file, "rb") as file:
-                pack = file.read()
-        except OSError as error:
-            raise ConfigInvalid(
-                f"classification.pack_file {settings.pack_file}: {error.strerror}"
-            ) from error
-    return Classifier.load(pack, settings.cache_directory)
+        return resources.files("gateway.classify").joinpath("packs/core.toml").read_bytes()
+    try:
+        with open(settings.pack_file, "rb") as file:
+            return file.read(limits.POLICY_BUNDLE_BYTES_MAX)
+    except OSError as error:
+        raise ConfigInvalid(
+            f"classification.pack_file {settings.pack_file}: {error.strerror}"
+        ) from error
 
 
 class Classifying:
     """``World.classify`` over one classifier."""
 
-    def __init__(self, classifier: Classifier) -> None:
+    def __init__(self, classifier: Classifier, threads: bool) -> None:
         self._classifier = classifier
+        self._threads = threads
         self._limiter = anyio.CapacityLimiter(_THREADS)
 
     async def classify(self, call: CallView) -> Label:
         """The label of ``call``. hyperscan releases the GIL, so a thread really helps."""
-        if not prefers_thread(call.segments):
+        if not self._threads or not prefers_thread(call.segments):
             return self._classifier.classify(call.segments, call.opaque)
         return await anyio.to_thread.run_sync(
             self._classifier.classify, call.segments, call.opaque, limiter=self._limiter

@@ -19,6 +19,7 @@ from gateway.call import Protocol, Route, Upstream
 from gateway.errors import ConfigInvalid
 from gateway.identity_config import IdentityConfig
 from gateway.vocabulary import NAME_PATTERN, Topology
+from spool.config import SpoolConfig, check_config
 
 Name = Annotated[str, Meta(pattern=NAME_PATTERN)]
 Port = Annotated[int, Meta(ge=0, le=65_535)]
@@ -113,17 +114,6 @@ class Enrolment(Section, frozen=True, kw_only=True):
     ] = limits.ENROL_WAIT_MS
 
 
-class SpoolSettings(Section, frozen=True, kw_only=True):
-    """Where records wait for the store. Never larger than 0.8 of the volume's size limit."""
-
-    directory: str = "/var/lib/gatepost/spool"
-    bytes_max: Annotated[int, Meta(ge=16 * 1024 * 1024)] = limits.SPOOL_BYTES_MAX
-    segment_bytes: Annotated[int, Meta(ge=256 * 1024, le=64 * 1024 * 1024)] = limits.SEGMENT_BYTES
-    require_checkpoint: Annotated[
-        bool, Meta(description="Keep records until a log checkpoint covers them.")
-    ] = False
-
-
 class PolicySettings(Section, frozen=True, kw_only=True):
     """Where policy comes from and how often it is asked for."""
 
@@ -210,7 +200,7 @@ class SidecarConfig(Section, frozen=True, kw_only=True):
     central: Central
     trust: Trust
     enrolment: Enrolment = Enrolment()
-    spool: SpoolSettings = SpoolSettings()
+    spool: SpoolConfig = SpoolConfig()
     policy: PolicySettings
     identity: IdentityConfig = IdentityConfig()
     classification: Classification = Classification()
@@ -232,8 +222,6 @@ class SidecarConfig(Section, frozen=True, kw_only=True):
             raise ValueError("`listen`: neither `unix` nor `tcp`: no agent could call")
         if self.policy.refresh_seconds_min > self.policy.refresh_seconds_max:
             raise ValueError("`policy`: refresh_seconds_min is above refresh_seconds_max")
-        if self.spool.segment_bytes * 4 > self.spool.bytes_max:
-            raise ValueError("`spool`: bytes_max must hold at least four segments")
         if self.enrolment.one_time_token_file and not self.enrolment.host_key_file:
             raise ValueError("`enrolment`: one_time_token_file needs a host_key_file to register")
         self._check_references()
@@ -269,6 +257,10 @@ def parse(text: str, source: str = "configuration") -> SidecarConfig:
     except msgspec.DecodeError as error:
         raise ConfigInvalid(f"{source}: {error}") from error
     built_routes(config, source)
+    try:
+        check_config(config.spool)
+    except ConfigInvalid as error:
+        raise ConfigInvalid(f"{source}: {error}") from error
     return config
 
 

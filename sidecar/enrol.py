@@ -79,6 +79,7 @@ class Enroller:
         self._log = log
         self.last_error: str | None = None
         self.refused: EnrolmentRefused | None = None
+        self.refused_for_good = anyio.Event()
 
     async def run(self) -> None:
         """Enrol, renew, for ever; returns only when the issuer refuses this place for good."""
@@ -93,6 +94,7 @@ class Enroller:
                 self._failed(str(refused))
                 if refused.final:
                     self.refused = refused
+                    self.refused_for_good.set()
                     return
                 failures += 1
             except (ServiceUnreachable, DocumentInvalid) as error:

@@ -7,17 +7,14 @@ writing them (the spool does) and knowing when (``app.py`` and its tasks do).
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator
-from typing import TypeVar
 
 import msgspec
 
-from gateway import limits, record
+from gateway import record
 from gateway.documents import Counters, Envelope, LogSeen
 from gateway.recording import Scribe
 from gateway.timestamp import time_text
-
-_T = TypeVar("_T")
+from spool.examine import Findings
 
 
 class _Leading(msgspec.Struct, frozen=True):
@@ -123,42 +120,21 @@ def seal(scribe: Scribe, wall_us: int, counters: Counters) -> record.Seal:
     )
 
 
-def recovered(
-    scribe: Scribe,
-    wall_us: int,
-    *,
-    instance: str,
-    last_seq: int | None,
-    last_hash: str | None,
-    cut_bytes: int,
-    ambiguous: bool,
-    damaged: list[record.DamagedRange],
-    quarantined: list[record.Quarantined],
-) -> Iterator[record.Recovered]:
-    """What was found of a dead instance: one record, or several where the lists are long."""
-    pages = max(
-        1,
-        -(-len(damaged) // limits.DAMAGED_RANGES_MAX),
-        -(-len(quarantined) // limits.QUARANTINED_MAX),
+def recovered(scribe: Scribe, wall_us: int, found: Findings) -> record.Recovered:
+    """What was found of a dead instance; ``found`` fits one record (``split_findings``)."""
+    first = _leading(scribe, wall_us)
+    return record.Recovered(
+        v=record.VERSION,
+        kind="recovered",
+        id=first.id,
+        tenant=first.tenant,
+        region=first.region,
+        chain=record.UNCHAINED,
+        instance=found.instance,
+        last_seq=found.last_seq,
+        last_hash=found.last_hash,
+        cut_bytes=found.cut_bytes,
+        ambiguous=found.ambiguous,
+        damaged=found.damaged,
+        quarantined=found.quarantined,
     )
-    for page in range(pages):
-        first = _leading(scribe, wall_us)
-        yield record.Recovered(
-            v=record.VERSION,
-            kind="recovered",
-            id=first.id,
-            tenant=first.tenant,
-            region=first.region,
-            chain=record.UNCHAINED,
-            instance=instance,
-            last_seq=last_seq,
-            last_hash=last_hash,
-            cut_bytes=cut_bytes,
-            ambiguous=ambiguous,
-            damaged=_page(damaged, page, limits.DAMAGED_RANGES_MAX),
-            quarantined=_page(quarantined, page, limits.QUARANTINED_MAX),
-        )
-
-
-def _page(items: list[_T], page: int, size: int) -> list[_T]:
-    return items[page * size : (page + 1) * size]

@@ -1,0 +1,330 @@
+"""The parts of a daemon, built and wired but not yet running.
+
+Owns: the order of building (policy and key before the spool, the spool before the call path)
+and the callbacks between parts. Refuses: running them (``app.py``) and any part's own work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import anyio
+
+from gateway import __version__, documents, limits, record
+from gateway.call import Head, Peer, Principal
+from gateway.documents import Envelope, KeyCert, RequestOf
+from gateway.errors import ConfigInvalid
+from gateway.identity import Identifier
+from gateway.inflight import InFlight
+from gateway.io.credentials import CredentialFile, Credentials
+from gateway.io.service import CentralService
+from gateway.io.upstream import UpstreamPool
+from gateway.lineage import Lineage
+from gateway.ports import Receipt
+from gateway.rate import KeyedBuckets
+from gateway.recording import Scribe
+from gateway.roots import role_keys
+from gateway.routes import RouteTable
+from gateway.seal import Signer
+from gateway.tally import Tally
+from gateway.timestamp import time_micros
+from gateway.world import World
+from policy_cache.cache import PolicyCache
+from policy_cache.config import CacheConfig
+from policy_cache.fetch import ServiceSource
+from sidecar import journal
+from sidecar.classifying import Classifying, load_classifier
+from sidecar.config import SidecarConfig, built_routes
+from sidecar.enrol import Enroller, Place
+from sidecar.eventlog import EventLog
+from sidecar.hostkey import load_host_key, read_token
+from sidecar.instance import Instance
+from sidecar.outside import Outside
+from sidecar.recent import RecentDecisions
+from sidecar.upkeep import Upkeep
+from spool.recover import DeadInstance, find_dead, newest
+from spool.ship import Shipper
+from spool.spool import Spool
+
+_KEYS_MAX = 4_096
+"""Callers and agents that a rate limit remembers one by one."""
+
+
+class Parts:
+    """Everything a running daemon is made of. ``build_parts`` fills it."""
+
+    def __init__(self, config: SidecarConfig, outside: Outside, log: EventLog) -> None:
+        self.config = config
+        self.outside = outside
+        self.log = log
+        self.instance = Instance(outside.entropy, outside.clock)
+        self.tally = Tally()
+        self.recent = RecentDecisions()
+        self.scribe = Scribe(
+            tenant=config.tenant,
+            region=config.region,
+            topology=config.topology,
+            digest_key=self.instance.digest_key,
+            clock=outside.clock,
+            entropy=outside.entropy,
+        )
+        self.in_flight = InFlight(key_usable=self.key_usable)
+        central = config.central
+        self.store = self._service(central.store_url or central.url)
+        self.issuer = self._service(central.issuer_url or central.url)
+        self.policy_service = self._service(central.url)
+        self.upstreams = UpstreamPool(outside.network.upstreams, hung_up=outside.network.hung_up)
+        self.clock_suspect = False
+        self.dead: list[DeadInstance] = []
+        self.started = anyio.Event()
+        self.continues: record.Continues | None = None
+        self.continues_reason: str | None = None
+        self.identifier: Identifier
+        self.policy: PolicyCache
+        self.spool: Spool
+        self.shipper: Shipper
+        self.enroller: Enroller
+        self.upkeep: Upkeep
+        self.world: World
+        self.credentials: Credentials
+
+    def _service(self, url: str) -> CentralService:
+        audience = self.config.central.audience
+
+        def sign(method: str, path: str, content: bytes, of: RequestOf | None) -> str:
+            return self.instance.sign_call(audience, method, path, content, of)
+
+        return CentralService(
+            url,
+            self.outside.network.services,
+            sign=sign,
+            idempotent=frozenset({("POST", "/v1/records"), ("POST", "/v1/certificates")}),
+            user_agent=f"gatepost/{__version__}",
+        )
+
+    # -- the key ------------------------------------------------------------------------------
+
+    def key_usable(self) -> bool:
+        """Whether the key may sign rulings now: certified, or uncertified for not too long.
+
+        The bundle says how long; without one only denials are possible, and the default holds.
+        """
+        snapshot = self.policy.current()
+        bound = (
+            limits.UNCERTIFIED_SECONDS_MAX if snapshot is None else snapshot.uncertified_seconds_max
+        )
+        return self.instance.uncertified_seconds(self.outside.clock.wall_us()) <= bound
+
+    async def certified(self, envelope: Envelope, cert: KeyCert, signer: Signer | None) -> None:
+        """A certificate came: for the current key, or for ``signer``, which then takes over."""
+        skew_us = abs(self.outside.clock.wall_us() - time_micros(cert.issued))
+        self.note_clock(skew_us > limits.CLOCK_SUSPECT_SECONDS * 1_000_000)
+        if signer is not None:
+            draft = journal.rotate(
+                self.scribe,
+                self.outside.clock.wall_us(),
+                next_kid=signer.kid,
+                next_certificate=envelope,
+            )
+            commit = self.spool.submit(self.spool.kept_reservation(), draft)
+            self.instance.sealer.rotate(signer)
+            self.instance.accept(envelope, cert)
+            await commit.wait()
+        else:
+            self.instance.accept(envelope, cert)
+            if self.started.is_set():
+                # Too late for the start record: a heartbeat carries it.
+                await self.upkeep.heartbeat(envelope)
+        self.shipper.wake()
+
+    def note_clock(self, suspect: bool) -> None:
+        """The wall clock was held against a signed time."""
+        if suspect and not self.clock_suspect:
+            self.log.warning("clock_suspect")
+        self.clock_suspect = suspect
+
+    # -- records of our own -------------------------------------------------------------------
+
+    async def write_own(self, draft: record.Record, *, final: bool = False) -> Receipt:
+        """Write one record about the instance itself, from the kept bytes. Raises TurnAway."""
+        reservation = self.spool.kept_reservation(final=final)
+        receipts = await self.spool.submit(reservation, draft).wait()
+        return receipts[0]
+
+    def decided(self, draft: record.Decision) -> None:
+        """A ruling was submitted."""
+        self.tally.decided(draft.decision.outcome)
+        self.recent.add(draft)
+
+    async def post_certificate(self, instance: str) -> None:
+        """Give the store what it lacks of ``instance``: ours, or what a dead one recorded."""
+        await self.enroller.post_certificate(self.instance.id)
+        for dead in self.dead:
+            if dead.instance == instance:
+                for envelope in dead.findings.certificates:
+                    await self.store.call(
+                        "POST", "/v1/certificates", body=documents.encode(envelope)
+                    )
+
+    # -- policy -------------------------------------------------------------------------------
+
+    def issuer_keys(self) -> dict[str, bytes]:
+        """Keys that may sign certificates, by the trusted root; none before there is one."""
+        root = self.policy.root
+        return {} if root is None else role_keys(root, "issuer").keys
+
+    async def watch_lock(self) -> None:
+        """Cut every stream while the policy is locked."""
+        while True:
+            await self.policy.wait_locked()
+            cut = self.in_flight.cut_all("response_blocked")
+            self.log.warning("policy_locked", cut=cut)
+            await self.policy.wait_unlocked()
+
+
+async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) -> Parts:
+    """Build and wire everything. Raises ConfigInvalid; nothing listens yet."""
+    parts = Parts(config, outside, log)
+    parts.credentials = Credentials(
+        {entry.id: CredentialFile(entry.file, entry.style) for entry in config.credentials}
+    )
+    classifier = await load_classifier(config.classification, threads=outside.threads)
+    classifying = Classifying(classifier, outside.threads)
+    parts.identifier = Identifier(config.identity, _key_sets(config))
+    parts.policy = PolicyCache(
+        ServiceSource(parts.policy_service, config.policy.scope),
+        outside.disk,
+        outside.clock,
+        outside.entropy,
+        CacheConfig(
+            scope=config.policy.scope,
+            root_fingerprint=config.trust.root_sha256,
+            directory=config.policy.directory,
+            own_version=__version__,
+            refresh_seconds_min=config.policy.refresh_seconds_min,
+            refresh_seconds_max=config.policy.refresh_seconds_max,
+            threads=outside.threads,
+        ),
+        lambda event, detail: log.info(event, detail=detail),
+    )
+    await parts.policy.load()
+    await _open_spool(parts)
+    _connect(parts)
+    parts.world = _world(parts, classifying)
+    return parts
+
+
+async def _open_spool(parts: Parts) -> None:
+    config, outside = parts.config, parts.outside
+    parts.dead, alone = await find_dead(
+        outside.disk, config.spool.directory, wall_us=outside.clock.wall_us()
+    )
+    for left in alone:
+        parts.log.error("recovery_failed", instance=left.instance, reason=left.why)
+    parts.continues = newest(parts.dead)
+    if parts.continues is None:
+        parts.continues_reason = "predecessor_unreadable" if alone else "first_start"
+    parts.spool = await Spool.open(
+        outside.disk,
+        config.spool,
+        parts.instance.sealer,
+        parts.instance.id,
+        dead_bytes=sum(dead.bytes_used for dead in parts.dead),
+    )
+
+
+def _connect(parts: Parts) -> None:
+    config, outside = parts.config, parts.outside
+    enrolment = config.enrolment
+
+    async def host_key() -> Signer:
+        if enrolment.host_key_file is None:
+            raise ConfigInvalid("enrolment.host_key_file is not set: there is nothing to attest by")
+        return await load_host_key(outside.disk, enrolment.host_key_file, outside.entropy)
+
+    async def token() -> str | None:
+        if enrolment.one_time_token_file is None:
+            return None
+        return await read_token(outside.disk, enrolment.one_time_token_file)
+
+    parts.enroller = Enroller(
+        instance=parts.instance,
+        place=Place(
+            tenant=config.tenant,
+            region=config.region,
+            topology=config.topology,
+            worker=enrolment.worker,
+        ),
+        issuer=parts.issuer,
+        store=parts.store,
+        host_key=host_key,
+        token=token,
+        issuer_keys=parts.issuer_keys,
+        certified=parts.certified,
+        clock=outside.clock,
+        entropy=outside.entropy,
+        log=parts.log,
+    )
+    parts.shipper = Shipper(
+        parts.spool,
+        parts.store,
+        config=config.spool,
+        entropy=outside.entropy,
+        clock=outside.clock,
+        may_ship=parts.instance.may_ship,
+        post_certificate=parts.post_certificate,
+        dead=parts.dead,
+    )
+    parts.upkeep = Upkeep(
+        instance=parts.instance,
+        spool=parts.spool,
+        scribe=parts.scribe,
+        tally=parts.tally,
+        store=parts.store,
+        clock=outside.clock,
+        log=parts.log,
+    )
+
+
+def _world(parts: Parts, classifying: Classifying) -> World:
+    def identify(peer: Peer, head: Head, now_us: int) -> Principal:
+        return parts.identifier.identify(peer, head, now_us)
+
+    def credentials(credential_id: str | None) -> tuple[tuple[str, str], ...]:
+        return () if credential_id is None else parts.credentials.headers_for(credential_id)
+
+    return World(
+        routes=RouteTable(built_routes(parts.config)),
+        identify=identify,
+        classify=classifying.classify,
+        policy=parts.policy.current,
+        signed_time_us=parts.policy.signed_time_us,
+        log=parts.spool,
+        upstreams=parts.upstreams,
+        credentials=credentials,
+        scribe=parts.scribe,
+        tally=parts.tally,
+        decided=parts.decided,
+        in_flight=parts.in_flight,
+        clock=parts.outside.clock,
+        lineage=Lineage(parts.issuer_keys),
+        identity_failures=KeyedBuckets(
+            limits.IDENTITY_FAILURES_PER_SECOND_MAX,
+            limits.IDENTITY_FAILURES_PER_SECOND_MAX,
+            _KEYS_MAX,
+        ),
+        denials=KeyedBuckets(limits.DENIALS_PER_SECOND_MAX, limits.DENIALS_BURST_MAX, _KEYS_MAX),
+        report=parts.log.fault,
+    )
+
+
+def _key_sets(config: SidecarConfig) -> Mapping[str, bytes]:
+    """Issuer id → its JWK set. A file that cannot be read leaves the issuer without keys."""
+    found: dict[str, bytes] = {}
+    for issuer in config.identity.issuers:
+        try:
+            with open(issuer.jwks_file, "rb") as file:
+                found[issuer.id] = file.read(limits.POLICY_ROOT_BYTES_MAX)
+        except OSError:
+            continue
+    return found
