@@ -41,12 +41,8 @@ async def make_home(disk: Disk, root: str, instance: str) -> Lock:
 
 def _make(files: FileSystem, root: str, instance: str) -> Lock | None:
     path = f"{root}/{instance}"
-    try:
-        names = files.list_directory(root)
-    except FileNotFoundError:
-        names = []
-        files.make_directory(root, DIRECTORY_MODE)
-        files.sync_directory(root.rpartition("/")[0] or "/")
+    _make_root(files, root)
+    names = files.list_directory(root)
     if instance in names and files.list_directory(path) not in ([], [LOCK_NAME]):
         raise ConfigInvalid(
             f"spool directory {path} holds records already; every start draws a new instance id"
@@ -61,6 +57,17 @@ def _make(files: FileSystem, root: str, instance: str) -> Lock | None:
     except FileNotFoundError:
         return None
     return lock
+
+
+def _make_root(files: FileSystem, root: str) -> None:
+    """Make the missing directories down to ``root``; each is durable before the next."""
+    try:
+        files.list_directory(root)
+    except FileNotFoundError:
+        above = root.rpartition("/")[0] or "/"
+        _make_root(files, above)
+        files.make_directory(root, DIRECTORY_MODE)
+        files.sync_directory(above)
 
 
 def check_home(files: FileSystem, path: str) -> None:
