@@ -9,30 +9,35 @@ configuration, so the address check for upstreams does not apply: give it a dial
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import anyio
 import h11
 
-from gateway import limits
+from gateway import limits, signed_request
 from gateway.documents import RequestOf
 from gateway.errors import UpstreamFailed
 from gateway.io.dial import TlsFailed
 from gateway.io.service_address import ServiceAddress, parse_service_url
 from gateway.io.service_connection import DeadConnection, ServiceConnection
-from gateway.io.signed_request import Sign
 from gateway.ports import Dialer, ServiceAnswer, ServiceUnreachable
 
 API_VERSION: Final = "1"
+
+Sign = Callable[[str, str, bytes, RequestOf | None], str]
+"""(method, request target, body as sent, of) → the value of ``Gatepost-Signed``
+(``signed_request.sign_request`` with key, audience and clock filled in)."""
+
 _OWN_HEADERS: Final = frozenset(
     {
         "accept-encoding",
         "connection",
         "content-length",
         "expect",
-        "gatepost-signed",
-        "gatepost-version",
         "host",
+        signed_request.HEADER,
+        signed_request.VERSION_HEADER,
         "transfer-encoding",
         "upgrade",
         "user-agent",
@@ -171,7 +176,7 @@ class CentralService:
             ("host", self._address.authority),
             ("user-agent", self._user_agent),
             ("accept-encoding", "identity"),
-            ("gatepost-version", API_VERSION),
+            (signed_request.VERSION_HEADER, API_VERSION),
         ]
         for name, value in headers.items():
             if name.lower() in _OWN_HEADERS:
@@ -180,7 +185,7 @@ class CentralService:
         if body or method not in ("GET", "HEAD"):
             lines.append(("content-length", str(len(body))))
         if self._sign is not None:
-            lines.append(("gatepost-signed", self._sign(method, path, body, of)))
+            lines.append((signed_request.HEADER, self._sign(method, path, body, of)))
         try:
             return h11.Request(method=method, target=path, headers=lines)
         except (h11.LocalProtocolError, UnicodeEncodeError) as error:
