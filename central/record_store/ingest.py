@@ -25,7 +25,7 @@ from central.record_store.logs import (
     open_log,
 )
 from gateway import record
-from gateway.shipping import ShipAnswer, ShipException, StoreHead
+from gateway.shipping import ShipAnswer, ShipException, ShipHead
 
 _RECORD_COLUMNS = (
     "log, leaf_index, received_us, instance, seq, kid, id, v, kind, record_hash, time_us, "
@@ -248,9 +248,9 @@ def _load_state(connection: sqlite3.Connection, log: Log, arrival: Arrival) -> C
     )
 
 
-def _head(connection: sqlite3.Connection, log: Log, instance: str) -> StoreHead | None:
+def _head(connection: sqlite3.Connection, log: Log, instance: str) -> ShipHead | None:
     row = connection.execute(
         "SELECT head_seq, head_hash FROM instance WHERE log = ? AND instance = ? AND head_seq >= 0",
         (log.log, instance),
     ).fetchone()
-    return None if row is None else StoreHead(seq=row[0], record_hash=hash_text(row[1]))
+    return None if row is None else ShipHead(seq=row[0], record_hash=hash_text(row[1]))

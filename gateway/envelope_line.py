@@ -1,0 +1,96 @@
+"""One line of an export or a shipment: a DSSE envelope in its one exact form.
+
+Owns: reading a line back so strictly that no two lines mean the same: members in order, no
+whitespace, canonical base64, one newline at the end. Refuses: keys and meaning.
+
+Record lines are cut by position instead of parsed: all of their form is constant but payload, kid
+and signature, and an auditor reads millions of them.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Final
+
+import msgspec
+
+from gateway import documents, seal
+from gateway.documents import Envelope
+from gateway.errors import DocumentInvalid
+
+_PREFIX: Final = b'{"payloadType":"%b","payload":"' % documents.RECORD.encode()
+_AFTER_PAYLOAD: Final = b'","signatures":[{"keyid":"'
+_AFTER_KEYID: Final = b'","sig":"'
+_END: Final = b'"}]}\n'
+_KEYID_CHARS: Final = len("ed25519:") + 64
+_SIG_CHARS: Final = 88
+
+_SIG_AT: Final = -(len(_END) + _SIG_CHARS)
+_KEYID_AT: Final = _SIG_AT - len(_AFTER_KEYID) - _KEYID_CHARS
+_PAYLOAD_END: Final = _KEYID_AT - len(_AFTER_PAYLOAD)
+
+_envelopes: Final = msgspec.json.Decoder(Envelope)
+
+
+class RecordLine(msgspec.Struct, frozen=True):
+    """Raw parts of a record's envelope with one signature."""
+
+    payload: bytes
+    kid: str
+    signature: bytes
+
+
+def is_record(line: bytes) -> bool:
+    """Whether ``line`` begins as the envelope of a record does."""
+    return line.startswith(_PREFIX)
+
+
+def read_record(line: bytes) -> RecordLine:
+    """The parts of a record line. Raises DocumentInvalid (``inexact``)."""
+    if (
+        not line.endswith(_END)
+        or line[_SIG_AT - len(_AFTER_KEYID) : _SIG_AT] != _AFTER_KEYID
+        or line[_PAYLOAD_END:_KEYID_AT] != _AFTER_PAYLOAD
+        or len(line) < len(_PREFIX) - _PAYLOAD_END
+    ):
+        raise DocumentInvalid("inexact", "not the exact form of a record's envelope")
+    payload = _canonical(line[len(_PREFIX) : _PAYLOAD_END])
+    signature = _canonical(line[_SIG_AT : -len(_END)])
+    try:
+        kid = line[_KEYID_AT : _KEYID_AT + _KEYID_CHARS].decode("ascii")
+    except UnicodeDecodeError as error:
+        raise DocumentInvalid("inexact", "the keyid is not ASCII") from error
+    return RecordLine(payload, kid, signature)
+
+
+def read_envelope(line: bytes) -> tuple[Envelope, bytes]:
+    """The envelope in ``line``, of any type, and its payload.
+
+    Raises DocumentInvalid (``unreadable``, ``inexact``).
+    """
+    try:
+        envelope = _envelopes.decode(line)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise DocumentInvalid("unreadable", f"not a DSSE envelope: {error}") from error
+    if documents.encode(envelope) + b"\n" != line:
+        raise DocumentInvalid("inexact", "not the exact form of an envelope")
+    for entry in envelope.signatures:
+        _canonical(entry.sig.encode())
+    return envelope, _canonical(envelope.payload.encode())
+
+
+def write_record(payload: bytes, kid: str, signature: bytes) -> bytes:
+    """The line of a record, newline included: what ``read_record`` reads."""
+    return documents.encode(seal.envelope(documents.RECORD, payload, [(kid, signature)])) + b"\n"
+
+
+def _canonical(text: bytes) -> bytes:
+    try:
+        data = binascii.a2b_base64(text, strict_mode=True)
+    except (binascii.Error, ValueError) as error:
+        raise DocumentInvalid("inexact", f"not base64: {error}") from error
+    # The unused bits of the last character can be set in several ways.
+    if base64.b64encode(data) != text:
+        raise DocumentInvalid("inexact", "base64 that encodes back differently")
+    return data
