@@ -40,7 +40,7 @@ refresh_seconds_max = 60
 
 [spool]                       # records wait here for the store
 directory = "{state}/spool"
-bytes_max = 268435456         # below 0.8 of the volume's size limit
+spool_bytes_max = 268435456   # below 0.8 of the volume's size limit
 
 [listen]
 tcp_port = 4141               # 127.0.0.1 and ::1

@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
+import anyio
 import anyio.to_thread
 
 from gateway import roots, seal
@@ -62,8 +63,14 @@ class Acquirer:
         self._floors = Floors()
         self._etag: str | None = None
         self._refused: tuple[str, DocumentInvalid] | None = None
+        self.root_held = anyio.Event()
         self.current: Snapshot | None = None
         self.persist_degraded = False
+
+    @property
+    def root(self) -> Root | None:
+        """The newest verified root; None before the first."""
+        return self._root
 
     @property
     def root_version(self) -> int | None:
@@ -255,6 +262,7 @@ class Acquirer:
             self._root = roots.open_first(envelope, self._config.root_fingerprint)
         else:
             self._root = roots.open_next(envelope, self._root)
+        self.root_held.set()
 
     def _held_root(self) -> Root:
         if self._root is None:

@@ -14,6 +14,7 @@ from typing import Final
 
 import anyio
 import msgspec
+from anyio.abc import TaskGroup
 
 from gateway import __version__, limits
 from gateway.errors import TurnAway
@@ -82,9 +83,9 @@ class Daemon:
         parts = self.parts = await build_parts(self._config, self._outside, self._log)
         try:
             async with anyio.create_task_group() as tasks:
-                self._start_tasks(parts, tasks.start_soon)
+                self._start_tasks(parts, tasks)
                 await self._first_records(parts)
-                await self._open(parts, tasks.start_soon)
+                await self._open(parts, tasks)
                 await self._wait_for_end(parts, stop)
                 await self._drain(parts)
                 tasks.cancel_scope.cancel()
@@ -94,14 +95,14 @@ class Daemon:
         self._log.info("stopped", code=self._exit_code)
         return self._exit_code
 
-    def _start_tasks(self, parts: Parts, start: Callable[..., None]) -> None:
-        start(parts.spool.run)
-        start(parts.policy.run)
-        start(parts.enroller.run)
-        start(parts.shipper.run)
-        start(parts.upkeep.run_heartbeats)
-        start(parts.upkeep.run_chain_heads)
-        start(parts.watch_lock)
+    def _start_tasks(self, parts: Parts, tasks: TaskGroup) -> None:
+        tasks.start_soon(parts.spool.run)
+        tasks.start_soon(parts.policy.run)
+        tasks.start_soon(parts.enroller.run)
+        tasks.start_soon(parts.shipper.run)
+        tasks.start_soon(parts.upkeep.run_heartbeats)
+        tasks.start_soon(parts.upkeep.run_chain_heads)
+        tasks.start_soon(parts.watch_lock)
 
     async def _first_records(self, parts: Parts) -> None:
         """``start`` is the first of the chain, then what was found of dead instances."""
@@ -141,11 +142,13 @@ class Daemon:
             cut_bytes=dead.findings.cut_bytes,
         )
 
-    async def _open(self, parts: Parts, start: Callable[..., None]) -> None:
+    async def _open(self, parts: Parts, tasks: TaskGroup) -> None:
         self._doors = await open_doors(self._config, parts, self._outside, self.status)
         limiter = anyio.CapacityLimiter(limits.CONNECTIONS_MAX)
         for door in self._doors:
-            start(serve_listener, door.listening, door.identify, door.handle, door.options, limiter)
+            tasks.start_soon(
+                serve_listener, door.listening, door.identify, door.handle, door.options, limiter
+            )
             self._log.info("listening", name=door.name, address=door.listening.address)
         self._announce(_announcement(parts.instance.id, self._doors))
 

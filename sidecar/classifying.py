@@ -6,8 +6,6 @@ fault raises, and the call fails closed.
 
 from __future__ import annotations
 
-from importlib import resources
-
 import anyio
 import anyio.to_thread
 
@@ -15,15 +13,15 @@ from gateway import limits
 from gateway.call import CallView, Label
 from gateway.classify.classifier import Classifier, prefers_thread
 from gateway.errors import ConfigInvalid
+from gateway.io.packs import PrivateDirectory, read_core_pack
 from sidecar.config import Classification
-from sidecar.packcache import PackCache
 
 _THREADS = 2
 
 
 async def load_classifier(settings: Classification, *, threads: bool) -> Classifier:
     """The configured rule pack, or this release's. Raises ConfigInvalid."""
-    cache = None if settings.cache_directory is None else PackCache(settings.cache_directory)
+    cache = None if settings.cache_directory is None else PrivateDirectory(settings.cache_directory)
     pack = _pack_bytes(settings)
     if not threads:
         return Classifier.load(pack, cache)
@@ -32,7 +30,7 @@ async def load_classifier(settings: Classification, *, threads: bool) -> Classif
 
 def _pack_bytes(settings: Classification) -> bytes:
     if settings.pack_file is None:
-        return resources.files("gateway.classify").joinpath("packs/core.toml").read_bytes()
+        return read_core_pack()
     try:
         with open(settings.pack_file, "rb") as file:
             return file.read(limits.POLICY_BUNDLE_BYTES_MAX)

@@ -106,7 +106,7 @@ async def _open_operators(
     doors: list[Door],
 ) -> None:
     network = outside.network
-    operators = Operators(status, parts.refresh_policy, parts.recent, parts.spool.wait_change)
+    operators = Operators(status, parts.policy.refresh, parts.recent, parts.spool.wait_change)
     doors.append(
         Door(
             kind="admin",

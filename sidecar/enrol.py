@@ -60,7 +60,7 @@ class Enroller:
         store: Service,
         host_key: Callable[[], Awaitable[seal.Signer]],
         token: Callable[[], Awaitable[str | None]],
-        issuer_keys: Callable[[], dict[str, bytes]],
+        issuer_keys: Callable[[], Awaitable[dict[str, bytes]]],
         certified: Callable[[Envelope, KeyCert, seal.Signer | None], Awaitable[None]],
         clock: WallClock,
         entropy: Entropy,
@@ -118,7 +118,7 @@ class Enroller:
         """A certificate for the current key, or for ``signer`` that is to follow it."""
         key = self._instance.signer if signer is None else signer
         envelope = await self._ask(key)
-        certificate = self._check(envelope, key)
+        certificate = self._check(envelope, key, await self._issuer_keys())
         await self._certified(envelope, certificate, signer)
         self._log.info(
             "enrolled" if signer is None else "certificate_rotated",
@@ -171,8 +171,7 @@ class Enroller:
             return self._instance.started_us
         return self._clock.wall_us()
 
-    def _check(self, envelope: Envelope, key: seal.Signer) -> KeyCert:
-        keys = self._issuer_keys()
+    def _check(self, envelope: Envelope, key: seal.Signer, keys: dict[str, bytes]) -> KeyCert:
         certificate = seal.open_certificate(envelope, keys)
         mine = (key.kid, self._instance.id, self._place.tenant, self._place.region)
         theirs = (certificate.kid, certificate.instance, certificate.tenant, certificate.region)

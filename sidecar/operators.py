@@ -36,7 +36,7 @@ class Operators:
         status: Callable[[], DaemonStatus],
         refresh: Callable[[], Awaitable[str]],
         recent: RecentDecisions,
-        spool_changed: Callable[[], Awaitable[None]],
+        spool_changed: Callable[[int], Awaitable[int]],
     ) -> None:
         self._status = status
         self._refresh = refresh
@@ -73,9 +73,10 @@ class Operators:
     async def _follow_spool(self, incoming: Incoming) -> None:
         await incoming.send_head(200, _LINES, None)
         while True:
-            await incoming.send(msgspec.json.encode(self._spool_report()) + b"\n")
+            report = self._spool_report()
+            await incoming.send(msgspec.json.encode(report) + b"\n")
             with anyio.move_on_after(FOLLOW_SECONDS):
-                await self._spool_changed()
+                await self._spool_changed(report.spool.changes)
 
     async def _follow_decisions(self, incoming: Incoming) -> None:
         await incoming.send_head(200, _LINES, None)

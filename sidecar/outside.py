@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Protocol
 
 import msgspec
-from anyio.abc import ByteStream, Listener, SocketAttribute, SocketListener, SocketStream
+from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
 from gateway.io.clock import SystemClock
 from gateway.io.dial import AnyioDialer, hung_up
 from gateway.io.disk import ThreadDisk
 from gateway.io.entropy import SystemEntropy
-from gateway.io.listen import listen_loopback, listen_tcp, listen_unix
+from gateway.io.listen import UnixListener, listen_loopback, listen_tcp, listen_unix
 from gateway.ports import Dialer, Disk, Entropy, WallClock
 from sidecar.callers import KernelCredentials
 from sidecar.config import SidecarConfig
@@ -95,17 +95,18 @@ class SystemNetwork(KernelCredentials):
 class _Named:
     """A listener that knows its address."""
 
-    def __init__(self, listener: Listener[SocketStream], address: str) -> None:
+    def __init__(self, listener: SocketListener | UnixListener, address: str) -> None:
         self._listener = listener
         self.address = address
 
     @classmethod
     def of_tcp(cls, listener: SocketListener) -> _Named:
-        host, port = listener.extra(SocketAttribute.local_address)[:2]  # noqa: S610 - anyio
-        return cls(listener, f"[{host}]:{port}" if ":" in str(host) else f"{host}:{port}")
+        bound = listener.extra(SocketAttribute.raw_socket).getsockname()  # noqa: S610 - anyio
+        host = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        return cls(listener, f"{host}:{bound[1]}")
 
     async def accept(self) -> ByteStream:
-        return await self._listener.accept()  # type: ignore[attr-defined]  # every kind has it
+        return await self._listener.accept()
 
     async def aclose(self) -> None:
         await self._listener.aclose()

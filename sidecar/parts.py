@@ -173,6 +173,11 @@ class Parts:
         root = self.policy.root
         return {} if root is None else role_keys(root, "issuer").keys
 
+    async def wait_issuer_keys(self) -> dict[str, bytes]:
+        """The same, once a root is held."""
+        await self.policy.wait_root()
+        return self.issuer_keys()
+
     async def watch_lock(self) -> None:
         """Cut every stream while the policy is locked."""
         while True:
@@ -259,7 +264,7 @@ def _connect(parts: Parts) -> None:
         store=parts.store,
         host_key=host_key,
         token=token,
-        issuer_keys=parts.issuer_keys,
+        issuer_keys=parts.wait_issuer_keys,
         certified=parts.certified,
         clock=outside.clock,
         entropy=outside.entropy,
