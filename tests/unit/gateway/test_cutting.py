@@ -29,6 +29,7 @@ TEXTS = st.text(CHARS, max_size=80)
         ("a\nb", 2, "a"),
         ("a\x00b", 6, "a"),
         ("a\x00b", 7, "a\x00"),
+        ("\x00\x00", 11, "\x00"),
         ('""', 3, '"'),
         ("é€𝄞", 8, "é€"),
         ("é€𝄞", 9, "é€𝄞"),
@@ -81,6 +82,10 @@ def test_a_shortened_list_carries_count_and_digest_of_the_whole() -> None:
     cutter = Cutter(KEY)
     assert cutter.texts("roles", ("a", "b", "c"), 2, 10) == ["a", "b"]
     assert cutter.cuts == [Cut("roles", 3, keyed_digest(KEY, b'["a","b","c"]'))]
+
+
+def test_an_element_of_escapes_is_cut_too() -> None:
+    assert Cutter(KEY).texts("l", ["\x00\x00", "ab"], 2, 11) == ["\x00", "ab"]
 
 
 def test_cuts_beyond_the_cap_are_counted_and_still_bound() -> None:
