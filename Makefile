@@ -42,7 +42,7 @@ lint: $(INSTALLED)  ## style, types and the dependency rule
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy $(SOURCES)
-	$(BIN)/lint-imports --no-cache
+	$(BIN)/lint-imports --no-cache --no-logo
 
 fmt: $(INSTALLED)  ## format, and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
