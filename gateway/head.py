@@ -2,9 +2,9 @@
 
 Owns: which heads are accepted and what they say. A head that two readers could understand
 differently is refused, however common: a parser that guesses is how a request gets smuggled
-past a policy. Refuses: bodies, h11, sockets, routes and identity.
+past a policy. Refuses: bodies, sockets, routes and identity.
 
-Whatever passes here is rebuilt for the next reader (``http1.py``), never copied.
+Whatever passes here goes on rebuilt from the result (``http1.py``), never copied.
 
 Sources: RFC 9112 sections 2.2 (bare CR and LF), 3 (request line), 5 (field lines), 6 (framing),
 9.3 (persistence); RFC 9110 sections 5.3 (field order), 5.6.2 (token), 7.2 (Host), 7.6.1
@@ -64,7 +64,8 @@ LISTED_HEADERS: Final = frozenset(
 _FRAMING_HEADERS: Final = frozenset({"content-length", "transfer-encoding"})
 _ANSWER_SINGLES: Final = _FRAMING_HEADERS | {"content-type", "content-encoding"}
 
-_NOT_CONTROL: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
+NOT_CONTROL: Final = bytes(byte for byte in range(256) if byte == 9 or 32 <= byte != 127)
+"""For ``bytes.translate``: what is left of a head without these are its line ends, and faults."""
 _BARE_LF: Final = re.compile(rb"(?<!\r)\n")
 _REQUEST_LINE: Final = re.compile(r"([A-Z][A-Z-]{0,31}) ([!-~]+) HTTP/([0-9]\.[0-9])")
 _STATUS_LINE: Final = re.compile(r"HTTP/(1\.[01]) ([1-5][0-9][0-9])(?: [^\r\n]*)?")
@@ -327,7 +328,7 @@ def _lines(raw: bytes) -> list[str]:
     # What is left without everything printable must be one CRLF per line. The count is needed
     # too: in "\rX\n" the two bytes only meet once the X is gone.
     endings = raw.count(b"\r\n")
-    if raw.translate(None, _NOT_CONTROL) != b"\r\n" * endings:
+    if raw.translate(None, NOT_CONTROL) != b"\r\n" * endings:
         raise _Fault("malformed_request", "the head has a control character or a bare CR or LF")
     lines = raw.decode("latin-1").split("\r\n")
     if len(lines) < 3 or lines[-1] or lines[-2]:

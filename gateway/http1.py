@@ -1,13 +1,13 @@
-"""HTTP/1.1 without I/O: one connection from an application, one to an upstream.
+"""HTTP/1.1 without I/O: one connection from an application, one request to an upstream.
 
-Owns: turning bytes into checked heads and body parts and back, with h11 as the state machine for
-framing. Refuses: sockets, deadlines, and reading a head the lenient way: a head is read once, by
-``head.py``, and h11 gets one that is rebuilt from the result and says nothing but the framing. So
-there is one reading of every head, and h11's tolerance for others never matters.
+Owns: the order of heads and bodies on a connection, and turning values into the bytes of a
+message. Refuses: sockets and deadlines; reading heads (``head.py``) and framing bodies
+(``body.py``) are done beside it.
 
-The only importer of h11. Rules of the file: bytes that came in are given to ``receive``; what was
-understood so far is taken with ``read_head`` and ``read_body``; ``write_…`` return the bytes to
-send. Peer faults are raised by the reading methods, never by ``receive``.
+Rules of the file: bytes that came in are given to ``receive``; what was understood so far is taken
+with ``read_head`` and ``read_body``; ``write_…`` return the bytes to send. Peer faults are raised
+by the reading methods, never by ``receive``. A head is built from values, never copied, and what
+was built is checked once more as a whole before it leaves.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from __future__ import annotations
 from http import HTTPStatus
 from typing import Final
 
-import h11
-
 from gateway import limits
+from gateway.body import Body, BodyBroken, BodyWriter, ChunkedBody, ClosedBody, CountedBody
 from gateway.call import Head
 from gateway.errors import TurnAway, UpstreamFailed
 from gateway.head import (
+    NOT_CONTROL,
     AnswerFraming,
     answer_head_end,
     check_answer,
@@ -29,74 +29,25 @@ from gateway.head import (
 )
 from gateway.wire import Answer, OutgoingRequest, UpstreamHead
 
-_REASONS: Final = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
-_BODILESS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
-_END_OF_CHUNKED: Final = b"\r\n\r\n"
+_REASONS: Final = {status.value: status.phrase for status in HTTPStatus}
+_BODILESS_METHODS: Final = frozenset({"GET", "HEAD", "DELETE", "OPTIONS"})
+_BODILESS_STATUSES: Final = frozenset({204, 304})
+CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+Fields = tuple[tuple[str, str], ...]
 
 
-class LengthMismatch(Exception):
-    """We sent more or less than the length we declared: the connection has no clean end."""
+class HeadInvalid(Exception):
+    """A head of ours that must not be sent: a name or value would end its line."""
 
 
-class _BodyBroken(Exception):
-    """The body was cut, or its framing is not valid."""
-
-
-class _BodyReader:
-    """Body parts out of an ``h11.Connection``, taken apart as they come in."""
-
-    def __init__(self, http: h11.Connection) -> None:
-        self.http = http
-        self.done = False
-        self.bytes_read = 0
-        self._parts: list[bytearray | bytes] = []
-        self._failure: str | None = None
-
-    @property
-    def waiting(self) -> int:
-        """Bytes that were received and not yet taken."""
-        return sum(map(len, self._parts))
-
-    def feed(self, data: bytes) -> None:
-        """Take in ``data`` (``b""`` is the end of the connection)."""
-        if self._failure is not None or self.done:
-            return
-        self.http.receive_data(data)
-        self.pump()
-
-    def pump(self) -> None:
-        """Take apart what h11 holds."""
-        try:
-            while True:
-                event = self.http.next_event()
-                if isinstance(event, h11.Data):
-                    self._parts.append(event.data)
-                    self.bytes_read += len(event.data)
-                elif isinstance(event, h11.EndOfMessage):
-                    self.done = True
-                    return
-                else:
-                    return
-        except h11.RemoteProtocolError as error:
-            self.fail(str(error))
-
-    def fail(self, detail: str) -> None:
-        """The parts so far stand; what follows is an error, ``detail``, and no end."""
-        self.done = False
-        self._failure = self._failure or detail
-
-    def take(self) -> bytes | None:
-        """All parts so far; ``b""`` at the clean end; None where more must come.
-
-        Raises _BodyBroken where it does not end cleanly, after the parts before that were taken.
-        """
-        if self._parts:
-            data = b"".join(self._parts)
-            self._parts.clear()
-            return data
-        if self._failure is not None:
-            raise _BodyBroken(self._failure)
-        return b"" if self.done else None
+def _head_bytes(first_line: str, fields: list[tuple[str, str]]) -> bytes:
+    lines = [first_line, *(f"{name}: {value}" for name, value in fields), "", ""]
+    data = "\r\n".join(lines).encode("latin-1")
+    # Whatever let a line break through, it ends here: exactly one CRLF per line, no control.
+    if data.translate(None, NOT_CONTROL) != b"\r\n" * (len(lines) - 1):
+        raise HeadInvalid("a header has a control character or a line break")
+    return data
 
 
 # -- the application's side ------------------------------------------------------------------
@@ -108,16 +59,13 @@ class ServerSide:
     def __init__(self) -> None:
         self._buffer = bytearray()
         self._searched = 0
-        self._http = h11.Connection(h11.SERVER)
-        self._body: _BodyReader | None = None
         self._head: Head | None = None
-        self._wire_bytes = 0
-        self._tail = b""
-        self._closes_body = False
+        self._body: Body | None = None
+        self._writer: BodyWriter | None = None
         self._drops_data = False
 
     def __repr__(self) -> str:
-        return f"ServerSide({self._http.states}, buffered={self.buffered})"
+        return f"ServerSide(buffered={self.buffered}, body_done={self.body_done})"
 
     @property
     def buffered(self) -> int:
@@ -137,7 +85,8 @@ class ServerSide:
     @property
     def close_delimited(self) -> bool:
         """Whether only closing the connection ends the answer that has begun (HTTP/1.0)."""
-        return self._http.our_state is h11.SEND_BODY and self._closes_body
+        writer = self._writer
+        return writer is not None and writer.framing == "closed" and not writer.done
 
     def receive(self, data: bytes) -> None:
         """Take in bytes of the application."""
@@ -152,7 +101,7 @@ class ServerSide:
         Only between requests: before the first, or after the body and the answer of the last.
         Raises TurnAway (``head.check_head``).
         """
-        self._head = None
+        self._head = self._writer = None
         end = request_head_end(self._buffer, self._searched)
         if end is None:
             self._searched = len(self._buffer)
@@ -161,47 +110,17 @@ class ServerSide:
         rest = bytes(self._buffer[end:])
         self._buffer.clear()
         self._searched = 0
-        self._begin(head, rest)
-        return head
-
-    def _begin(self, head: Head, rest: bytes) -> None:
-        # A new connection per request: h11 keeps no state between requests that we need, and
-        # start_next_cycle would let it read the next head.
-        self._http = h11.Connection(
-            h11.SERVER, max_incomplete_event_size=limits.CHUNK_LINE_BYTES_MAX
-        )
-        self._http.receive_data(_framing_only(head))
-        self._http.next_event()
         self._head = head
-        self._wire_bytes = 0
-        self._tail = b""
-        self._body = _BodyReader(self._http)
-        self._feed_body(rest)
+        self._body = ChunkedBody() if head.chunked else CountedBody(head.content_length or 0)
+        if rest:
+            self._feed_body(rest)
+        return head
 
     def _feed_body(self, data: bytes) -> None:
         assert self._body is not None
-        assert self._head is not None
-        body = self._body
-        if data:
-            body.feed(data)
-        else:
-            body.pump()
-        unread = self._http.trailing_data[0] if body.done else b""
-        if self._head.chunked:
-            self._check_chunks(data, len(unread))
-        self._buffer += unread
-
-    def _check_chunks(self, data: bytes, unread_bytes: int) -> None:
-        assert self._body is not None
-        self._wire_bytes += len(data) - unread_bytes
-        read = self._body.bytes_read
-        if self._wire_bytes > 2 * read + limits.CHUNK_OVERHEAD_BYTES_MAX:
-            self._body.fail("the chunks are mostly framing")
-        seen = self._tail + data
-        if self._body.done and not seen[: len(seen) - unread_bytes].endswith(_END_OF_CHUNKED):
-            # h11 also takes a bare LF there; a stricter reader in front would see a longer body.
-            self._body.fail("the chunked body does not end with CRLF CRLF")
-        self._tail = seen[-4:]
+        self._body.feed(data)
+        self._buffer += self._body.surplus
+        self._body.surplus = b""
 
     def read_body(self) -> bytes | None:
         """The next part of the body, ``b""`` at its end, None where more bytes are needed.
@@ -211,14 +130,8 @@ class ServerSide:
         assert self._body is not None
         try:
             return self._body.take()
-        except _BodyBroken as error:
+        except BodyBroken as error:
             raise TurnAway("malformed_request", f"the body: {error}") from error
-
-    def write_continue(self) -> bytes:
-        """``100 Continue``: we are about to read the body."""
-        return self._http.send(
-            h11.InformationalResponse(status_code=100, headers=[], reason=b"Continue")
-        )
 
     def write_answer(self, answer: Answer, *, close: bool) -> bytes:
         """A whole answer as one message. Also before any head was understood."""
@@ -226,51 +139,44 @@ class ServerSide:
         return head + self.write_data(answer.body) + self.write_end()
 
     def write_head(
-        self,
-        status: int,
-        headers: tuple[tuple[str, str], ...],
-        content_length: int | None,
-        *,
-        close: bool,
+        self, status: int, headers: Fields, content_length: int | None, *, close: bool
     ) -> bytes:
-        """The head of an answer; ``content_length`` None is chunked, or until close on 1.0."""
-        fields = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-        empty = status in (204, 304)
-        if content_length is not None and not empty:
-            fields.append((b"content-length", b"%d" % content_length))
-        if close:
-            fields.append((b"connection", b"close"))
+        """The head of an answer; ``content_length`` None is chunked, or until close on 1.0.
+
+        Raises HeadInvalid.
+        """
+        fields = list(headers)
         head = self._head
-        if head is None:  # no request was understood: nothing that h11 knows is about this answer
-            self._http = h11.Connection(h11.SERVER)
-        without_body = empty or (head is not None and head.method == "HEAD")
-        version = "1.1" if head is None else head.version
-        self._drops_data = without_body
-        self._closes_body = version == "1.0" and content_length is None and not without_body
-        return self._http.send(
-            h11.Response(status_code=status, headers=fields, reason=_REASONS.get(status, b""))
-        )
+        empty = status in _BODILESS_STATUSES
+        self._drops_data = empty or (head is not None and head.method == "HEAD")
+        if content_length is not None:
+            self._writer = BodyWriter("counted", 0 if self._drops_data else content_length)
+            if not empty:
+                fields.append(("content-length", str(content_length)))
+        elif self._drops_data:
+            self._writer = BodyWriter("counted")
+        elif head is None or head.version == "1.1":
+            self._writer = BodyWriter("chunked")
+            fields.append(("transfer-encoding", "chunked"))
+        else:
+            self._writer = BodyWriter("closed")
+            close = True
+        if close:
+            fields.append(("connection", "close"))
+        return _head_bytes(f"HTTP/1.1 {status} {_REASONS.get(status, '')}", fields)
 
     def write_data(self, data: bytes) -> bytes:
-        """Body bytes as they go on the wire: nothing for HEAD, 204 and 304."""
-        if self._drops_data or not data:
-            return b""
-        return _sent(self._http, h11.Data(data=data))
+        """Body bytes as they go on the wire: nothing for HEAD, 204 and 304.
+
+        Raises LengthMismatch.
+        """
+        assert self._writer is not None
+        return b"" if self._drops_data else self._writer.write(data)
 
     def write_end(self) -> bytes:
         """The end of the answer. Raises LengthMismatch if fewer bytes came than were declared."""
-        return _sent(self._http, h11.EndOfMessage())
-
-
-def _framing_only(head: Head) -> bytes:
-    framing = ""
-    if head.chunked:
-        framing = "transfer-encoding: chunked\r\n"
-    elif head.content_length is not None:
-        framing = f"content-length: {head.content_length}\r\n"
-    if not head.keep_alive:
-        framing += "connection: close\r\n"
-    return f"{head.method} / HTTP/{head.version}\r\nhost: a\r\n{framing}\r\n".encode("ascii")
+        assert self._writer is not None
+        return self._writer.end()
 
 
 # -- the upstream's side ---------------------------------------------------------------------
@@ -279,67 +185,70 @@ def _framing_only(head: Head) -> bytes:
 class ClientSide:
     """One request on a connection to an upstream, and its answer."""
 
-    def __init__(self) -> None:
-        self._http = h11.Connection(
-            h11.CLIENT, max_incomplete_event_size=limits.CHUNK_LINE_BYTES_MAX
-        )
+    def __init__(self, request: OutgoingRequest, host: str) -> None:
+        """``host``: ``name`` or ``name:port``."""
+        self._request = request
+        self._host = host
         self._buffer = bytearray()
         self._searched = 0
+        self._skipped = 0
+        self._keep_alive = False
         self._ended = False
         self._reset = False
-        self._skipped = 0
-        self._body: _BodyReader | None = None
+        self._body: Body | None = None
+        if request.content_length is None:
+            self._writer = BodyWriter("chunked")
+        else:
+            self._writer = BodyWriter("counted", request.content_length)
 
     def __repr__(self) -> str:
-        return f"ClientSide({self._http.states}, buffered={len(self._buffer)})"
+        return f"ClientSide({self._request.method} {self._host}, ended={self._ended})"
 
     @property
     def reusable(self) -> bool:
         """Whether both bodies ended cleanly and nothing else came: another request may follow."""
+        body = self._body
         return (
-            self._http.our_state is h11.DONE
-            and self._http.their_state is h11.DONE
+            self._writer.done
+            and self._keep_alive
             and not self._ended
-            and not self._http.trailing_data[0]
+            and body is not None
+            and body.done
+            and not body.surplus
         )
 
-    def write_head(self, request: OutgoingRequest, host: str) -> bytes:
-        """The request head. ``host``: ``name`` or ``name:port``."""
-        fields = [("host", host), *request.headers]
+    @property
+    def ended(self) -> bool:
+        """Whether the connection ended: nothing more will come."""
+        return self._ended
+
+    def write_head(self) -> bytes:
+        """The request head. Raises HeadInvalid."""
+        request = self._request
+        if request.target[:1] != "/" or " " in request.target:
+            raise HeadInvalid("the target is not a path")
+        fields = [("host", self._host), *request.headers]
         if request.content_length is None:
             fields.append(("transfer-encoding", "chunked"))
-        elif request.content_length > 0 or request.method not in _BODILESS:
+        elif request.content_length > 0 or request.method not in _BODILESS_METHODS:
             fields.append(("content-length", str(request.content_length)))
-        return self._http.send(
-            h11.Request(
-                method=request.method.encode("ascii"),
-                target=request.target.encode("ascii"),
-                headers=[(name.encode("ascii"), value.encode("latin-1")) for name, value in fields],
-            )
-        )
+        return _head_bytes(f"{request.method} {request.target} HTTP/1.1", fields)
 
     def write_data(self, data: bytes) -> bytes:
         """Body bytes as they go on the wire. Raises LengthMismatch."""
-        return _sent(self._http, h11.Data(data=data)) if data else b""
+        return self._writer.write(data)
 
     def write_end(self) -> bytes:
         """The end of the request body. Raises LengthMismatch."""
-        return _sent(self._http, h11.EndOfMessage())
+        return self._writer.end()
 
     def receive(self, data: bytes) -> None:
         """Take in bytes of the upstream; ``b""`` is the end of the connection."""
         self._ended = self._ended or not data
         if self._body is None:
             self._buffer += data
-        elif self._body.done:
-            self._ended = True  # nobody asked for more: what follows belongs to no request
         else:
             self._body.feed(data)
-
-    @property
-    def ended(self) -> bool:
-        """Whether the connection ended: nothing more will come."""
-        return self._ended
 
     def receive_reset(self) -> None:
         """The connection broke: what came so far stands, and no end after it is a clean one."""
@@ -371,18 +280,14 @@ class ClientSide:
         return None
 
     def _begin_body(self, head: UpstreamHead, framing: AnswerFraming) -> None:
-        self._http.receive_data(_answer_framing_only(head, framing))
-        event = self._http.next_event()
-        assert isinstance(event, h11.Response)
-        rest = bytes(self._buffer)
-        self._buffer.clear()
-        self._body = _BodyReader(self._http)
-        if rest:
-            self._http.receive_data(rest)
-        self._body.pump()
+        self._keep_alive = framing.keep_alive
+        self._body = body = _answer_body(self._request.method, head, framing)
+        if self._buffer:
+            body.feed(bytes(self._buffer))
+            self._buffer.clear()
         self._fail_if_reset()
         if self._ended:
-            self._body.feed(b"")
+            body.feed(b"")
 
     def _fail_if_reset(self) -> None:
         if self._reset and self._body is not None and not self._body.done:
@@ -396,23 +301,16 @@ class ClientSide:
         assert self._body is not None
         try:
             return self._body.take()
-        except _BodyBroken as error:
+        except BodyBroken as error:
             raise UpstreamFailed("upstream_invalid", f"the answer's body: {error}") from error
 
 
-def _answer_framing_only(head: UpstreamHead, framing: AnswerFraming) -> bytes:
-    text = ""
+def _answer_body(method: str, head: UpstreamHead, framing: AnswerFraming) -> Body:
+    """RFC 9112 section 6.3, in its order."""
+    if method == "HEAD" or head.status in _BODILESS_STATUSES:
+        return CountedBody(0)
     if framing.chunked:
-        text = "transfer-encoding: chunked\r\n"
-    elif framing.content_length is not None:
-        text = f"content-length: {framing.content_length}\r\n"
-    if not framing.keep_alive:
-        text += "connection: close\r\n"
-    return f"HTTP/{framing.version} {head.status} \r\n{text}\r\n".encode("ascii")
-
-
-def _sent(http: h11.Connection, event: h11.Data | h11.EndOfMessage) -> bytes:
-    try:
-        return http.send(event)
-    except h11.LocalProtocolError as error:
-        raise LengthMismatch(str(error)) from error
+        return ChunkedBody()
+    if framing.content_length is not None:
+        return CountedBody(framing.content_length)
+    return ClosedBody()

@@ -18,9 +18,10 @@ import msgspec
 from anyio.abc import ByteStream, SocketAttribute
 
 from gateway import limits
+from gateway.body import LengthMismatch
 from gateway.call import Head, Peer
 from gateway.errors import TurnAway
-from gateway.http1 import LengthMismatch, ServerSide
+from gateway.http1 import CONTINUE, ServerSide
 from gateway.wire import Answer, ApplicationGone
 
 _LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
@@ -197,7 +198,7 @@ class IncomingCall:
                 self._continued = True
                 # Whoever sent body bytes already does not wait for it (RFC 9110 10.1.1).
                 if self._side.body_bytes == 0:
-                    await self._application.write(self._side.write_continue())
+                    await self._application.write(CONTINUE)
             if not await self._application.fill():
                 raise ApplicationGone("the application hung up inside the body")
         return part

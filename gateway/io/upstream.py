@@ -132,8 +132,8 @@ class UpstreamConnectionCall:
         self._stream = stream
         self._first_byte_seconds_max = first_byte_seconds_max
         self._idle_seconds_max = idle_seconds_max
-        self._side = ClientSide()
-        self._unsent = self._side.write_head(request, _host_header(key))
+        self._side = ClientSide(request, _host_header(key))
+        self._unsent = self._side.write_head()
         self._head: UpstreamHead | None = None
         self._failed: UpstreamFailed | None = None
         self._sent_any = False

@@ -370,7 +370,7 @@ async def test_a_stream_is_chunked_and_leaves_the_connection_usable() -> None:
             await client.send(GET)
             await exactly(
                 client,
-                HEAD + b"Transfer-Encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
+                HEAD + b"transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\n\r\n",
             )
 
 
