@@ -182,10 +182,12 @@ async def _run(host: str, port: int, count_file: str | None, key: str | None) ->
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=0, show_default=True, help="Port; 0 takes a free one.")
 @click.option("--count-file", help="File that always holds the counts as JSON.")
-@click.option("--key-file", help="File with the API key that callers must present.")
-def main(host: str, port: int, count_file: str | None, key_file: str | None) -> None:
+@click.option("--key", help="The API key that callers must present; a made-up one.")
+@click.option("--key-file", help="File with that key instead.")
+def main(
+    host: str, port: int, count_file: str | None, key: str | None, key_file: str | None
+) -> None:
     """A stand-in for a model provider, for demonstrations and tests."""
-    key = None
     if key_file is not None:
         with open(key_file, encoding="utf-8") as file:
             key = file.read().strip()
