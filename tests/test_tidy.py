@@ -40,7 +40,7 @@ SLEEPS_ALLOWED: dict[str, str] = {
 
 IMPORTERS: dict[str, tuple[str, ...]] = {
     "nacl": ("gateway/seal.py",),
-    "h11": ("gateway/http1.py", "gateway/io/", "gatepost/far_end/"),
+    "h11": ("gateway/http1.py", "gateway/body.py", "gateway/io/", "gatepost/far_end/"),
     "hyperscan": ("gateway/classify/",),
     "joserfc": ("gateway/", "sidecar/", "gatepost/"),
     "tenacity": ("policy_cache/", "spool/"),
