@@ -43,8 +43,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     ``tool``: judges one entry of a tools list. ``bare_item_references``: an object of nothing
     but an ``id`` stands for a stored item.
     ``snake_equal``: the provider takes ``camelCase`` and ``snake_case`` for the same member.
-    ``folds`` and ``telling`` are derived: the folded names of ``read``, and the keys whose
-    presence says something about tools, references or models.
+    ``folds``, ``telling`` and ``is_lower`` are derived: the folded names of ``read``, the keys
+    whose presence says something about tools, references or models, and whether the provider's
+    names are all lower-case, so that lower-case keys need no look.
     """
 
     roles: Mapping[str, str]
@@ -59,6 +60,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     snake_equal: bool = False
     folds: frozenset[str] = frozenset()
     telling: frozenset[str] = frozenset()
+    is_lower: bool = True
 
     def __post_init__(self) -> None:
         # Derived once: the struct is frozen for everybody else.
@@ -66,6 +68,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
         telling |= {*self.hosted_members, "tools", "definition", "model"}
         msgspec.structs.force_setattr(self, "folds", frozenset(map(self.fold, self.read)))
         msgspec.structs.force_setattr(self, "telling", telling)
+        is_lower = not self.snake_equal and all(map(str.islower, self.read))
+        msgspec.structs.force_setattr(self, "is_lower", is_lower)
 
     def fold(self, key: str) -> str:
         """``key`` as the most lenient reader sees it."""

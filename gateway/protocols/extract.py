@@ -278,9 +278,10 @@ class Extract:
     # -- keys ------------------------------------------------------------------------------
 
     def _check_keys(self, members: Members, pointer: str, mode: Mode) -> None:
-        """Law 5 on one object. Lower-case ASCII keys cannot collide, and are nearly all."""
+        """Law 5 on one object. Lower-case ASCII keys cannot collide, and are nearly all keys."""
         dialect = self._dialect
-        if not dialect.snake_equal and all(map(_is_plain, members.keys() - _PLAIN_KEYS)):
+        may_skip = dialect.is_lower or mode != "api"
+        if may_skip and all(map(_is_plain, members.keys() - _PLAIN_KEYS)):
             return
         fold = dialect.fold if mode == "api" else str.casefold
         folded = {fold(key) for key in members}
@@ -290,7 +291,7 @@ class Extract:
         if mode != "api":
             return
         for key in members:
-            if not _is_plain(key) and key not in dialect.read and fold(key) in dialect.folds:
+            if key not in dialect.read and fold(key) in dialect.folds:
                 where = pointer_text(child(pointer, key))
                 detail = f"{where} is not spelled as the provider spells it"
                 raise RequestRefused("unreadable_body", detail)
