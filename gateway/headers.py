@@ -110,9 +110,9 @@ def outgoing_headers(head: Head, allow: frozenset[str], extra: Headers) -> Heade
     that is not a valid header: a fault of the configuration, never of the caller.
     """
     passing = _permitted(tuple(head.headers.items()), REQUEST_HEADERS, allow, _NEVER_OUT)
-    own = (*_OWN, *extra)
-    for name, value in own:
+    for name, value in extra:
         _require_valid(name, value)
+    own = (*_OWN, *extra)
     replaced = {name for name, _ in own}
     return (*(pair for pair in passing if pair[0] not in replaced), *own)
 
