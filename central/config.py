@@ -142,7 +142,7 @@ def load(path: str) -> CentralConfig:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error
     try:
         config = msgspec.toml.decode(data, type=CentralConfig)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"{path}: {error}") from error
     config = _anchored(config, os.path.dirname(os.path.abspath(path)))
     try:

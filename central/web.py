@@ -93,7 +93,7 @@ def decode_body(body: bytes, shape: type[StructT]) -> StructT:
     """The JSON body as ``shape``. Raises Refused (``malformed_request``)."""
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Refused("malformed_request", str(error)) from error
 
 

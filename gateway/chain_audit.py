@@ -29,11 +29,13 @@ class Link(msgspec.Struct, frozen=True):
 
 
 class Trouble(msgspec.Struct, frozen=True):
-    """``finding``: the verdict that it makes false."""
+    """``finding``: the verdict that it makes false. ``taken``: the place had a record before, so
+    this one says nothing new."""
 
     finding: Finding
     line: int
     detail: str
+    taken: bool = False
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -63,9 +65,10 @@ class ChainAudit:
         """Take ``link`` in; the trouble that shows at once, if any."""
         known = self._hash_at(link.seq)
         if known is not None:
+            at = self._at(link.seq)
             if known == link.hash:
-                return Trouble("chain", link.line, f"{self._at(link.seq)} stands there twice")
-            return Trouble("forks", link.line, f"{self._at(link.seq)} has two different records")
+                return Trouble("chain", link.line, f"{at} stands there twice", taken=True)
+            return Trouble("forks", link.line, f"{at} has two different records", taken=True)
         if self.last is None or link.seq > self.last.seq:
             self.last = link
         self._note_span(link)

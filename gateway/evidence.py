@@ -47,6 +47,7 @@ _LOG_VERDICTS: Final = ("inclusion", "consistency", "witnesses")
 _EXPECTS_COMPLETION: Final = frozenset({"allow", "error_open"})
 _PROBLEMS_KEPT: Final = 20
 _GAPS_NAMED: Final = 5
+_OTHER_KEY: Final = "the envelope names another key than the record"
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -230,8 +231,7 @@ class Auditor:
         if public is None:
             public = _declared_key(parts)
         if public is None:
-            self._incomplete("signatures", "no certificate and no start holds the record's key")
-            self._incomplete("entitlement", "the record's key is not certified")
+            self._no_key(parts)
             return
         if not seal.verify(framed, parts.signature, public):
             self._false("signatures", "the record's signature is not valid")
@@ -242,10 +242,22 @@ class Auditor:
             return
         leading, body = decoded
         if leading.chain.kid != parts.kid:
-            self._false("signatures", "the envelope names another key than the record")
+            self._false("signatures", _OTHER_KEY)
             return
         self._check_entitled(leading, body, windows)
         self._link(leading, body, hashlib.sha256(framed + parts.signature).digest())
+
+    def _no_key(self, parts: envelope_line.RecordLine) -> None:
+        try:
+            named = record.decode_leading(parts.payload).chain.kid
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            self._false("form", "the first members of the record cannot be read")
+            return
+        if named != parts.kid:
+            self._false("signatures", _OTHER_KEY)
+            return
+        self._incomplete("signatures", "no certificate and no start holds the record's key")
+        self._incomplete("entitlement", "the record's key is not certified")
 
     def _decode(
         self, parts: envelope_line.RecordLine
@@ -253,7 +265,7 @@ class Auditor:
         """(first members, the record or None for an unknown kind), or None with a verdict."""
         try:
             body = record.decode(parts.payload)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             return self._decode_unknown(parts, error)
         return body, body
 
@@ -262,7 +274,7 @@ class Auditor:
     ) -> tuple[record.Leading, None] | None:
         try:
             leading = record.decode_leading(parts.payload)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self._false("form", f"the record cannot be read: {error}")
             return None
         if leading.v == record.VERSION and leading.kind in record.KINDS:
@@ -321,7 +333,7 @@ class Auditor:
         trouble = audit.add(link)
         if trouble is not None:
             self._false(trouble.finding, trouble.detail)
-        if body is not None:
+        if body is not None and not (trouble is not None and trouble.taken):
             self._note(audit, link, body)
 
     def _note(self, audit: ChainAudit, link: Link, body: record.Record) -> None:
@@ -444,7 +456,7 @@ def _declared_key(parts: envelope_line.RecordLine) -> bytes | None:
     try:
         body = record.decode(parts.payload)
         public = seal.public_key(body.pub) if isinstance(body, record.Start) else None
-    except (msgspec.DecodeError, RecursionError, DocumentInvalid):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DocumentInvalid):
         return None
     return public if public is not None and seal.key_id(public) == parts.kid else None
 

@@ -105,7 +105,7 @@ def _read_line(line: bytes, keyring: Keyring, tenant: str, region: str, expected
         payload = seal.unbase64(envelope.payload, "unreadable")
         (entry,) = envelope.signatures
         signature = seal.unbase64(entry.sig, "unreadable")
-    except (msgspec.DecodeError, RecursionError, DocumentInvalid, ValueError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DocumentInvalid, ValueError):
         return Item(
             line=line,
             seq=expected,
@@ -135,7 +135,7 @@ def _check(
         # The first members are read before the signature is checked, because they name the key;
         # nothing else is.
         leading = record.decode_leading(item.payload)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "the first members of the record cannot be read"
     if not (0 <= leading.chain.seq <= _INTEGER_MAX and 0 <= leading.v <= _INTEGER_MAX):
         return "the version or the seq is out of range"
@@ -170,7 +170,7 @@ def _declared_key(item: Item, leading: Leading) -> bytes | None:
     try:
         started = record.decode(item.payload)
         public = seal.public_key(started.pub) if isinstance(started, Start) else b""
-    except (msgspec.DecodeError, RecursionError, DocumentInvalid):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DocumentInvalid):
         return None
     return public if seal.key_id(public) == leading.chain.kid else None
 
@@ -183,7 +183,7 @@ def _decode(item: Item, leading: Leading, keyring: Keyring) -> str | None:
         return f"the record is over {limits.RECORD_BYTES_MAX} bytes"
     try:
         decoded = record.decode(item.payload)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return "the payload is not the exact form of its kind"
     if isinstance(decoded, Start | Heartbeat):
         keyring.bring(decoded.certificate)

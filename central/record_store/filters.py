@@ -115,7 +115,7 @@ def _cursor(text: str | None, fingerprint: str) -> Cursor | None:
             text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
         )
         cursor = msgspec.json.decode(data, type=Cursor)
-    except (binascii.Error, UnicodeEncodeError, msgspec.DecodeError) as error:
+    except (binascii.Error, UnicodeError, msgspec.DecodeError) as error:
         raise Refused("bad_cursor") from error
     numbers = (cursor.time_us, cursor.leaf_index, cursor.at_size)
     if cursor.query != fingerprint or any(abs(n) > limits.JSON_INTEGER_MAX for n in numbers):
