@@ -61,6 +61,8 @@ class Matcher:
         spans: list[tuple[int, int]] = []
         candidates = 0
         for low, high in self._windows(len(text), sorted(ends)):
+            if not self._has_context(text, low, high):
+                continue
             for match in self._match.finditer(text, low, high):
                 candidates += 1
                 if candidates > limits.SCAN_CANDIDATES_PER_RULE_MAX:
@@ -98,11 +100,14 @@ class Matcher:
                 yield start + low, start + high
 
     def _has_context(self, text: bytes, start: int, end: int) -> bool:
+        """Whether a context word stands near ``start``..``end``, or within."""
         if self._context is None:
             return True
-        before = text[max(0, start - CONTEXT_BYTES) : start].rpartition(b"\0")[2]
-        after = text[end : end + CONTEXT_BYTES].partition(b"\0")[0]
-        return bool(self._context.search(before) or self._context.search(after))
+        low, high = max(0, start - CONTEXT_BYTES), end + CONTEXT_BYTES
+        return any(
+            b"\0" not in text[word.end() : start] and b"\0" not in text[end : word.start()]
+            for word in self._context.finditer(text, low, high)
+        )
 
 
 class Found(NamedTuple):

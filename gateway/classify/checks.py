@@ -14,8 +14,10 @@ import binascii
 import ipaddress
 import math
 import re
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Mapping
+from itertools import accumulate, pairwise
 from types import MappingProxyType
 from typing import Final
 
@@ -34,8 +36,8 @@ _CARD_ISSUERS: Final = re.compile(
     rb"|5[1-5]\d{14}|2(?:22[1-9]|2[3-9]\d|[3-6]\d\d|7[01]\d|720)\d{12}"  # 16
     rb"|3[47]\d{13}"  # 15
     rb"|3(?:0[0-59]|[689]\d)\d{11}(?:\d{2,5})?"  # 14, 16-19
-    rb"|35(?:2[89]|[3-8]\d)\d{12,15}|(?:2131|1800)\d{11}"  # 16-19, 15
-    rb"|(?:50\d\d|5[6-9]\d\d|6\d{3})\d{8,15}"  # 12-19
+    rb"|35\d{14}(?:\d{3})?|(?:2131|1800)\d{11}"  # 16, 19; 15
+    rb"|(?:0604|50\d\d|5[6-9]\d\d|6\d{3})\d{8,15}"  # 12-19
     rb"|220[0-4]\d{12,15}|9792\d{12}"  # 16-19, 16
     rb")"
 )
@@ -72,7 +74,7 @@ _IBAN_LENGTHS: Final = MappingProxyType(
 _SSN_NEVER_ISSUED: Final = frozenset({b"078051120", b"219099999", b"123456789", b"987654320"})
 """Printed on sample cards and forms, so in half of all documentation."""
 _PLACEHOLDER: Final = re.compile(
-    rb"(?i)example|sample|dummy|placeholder|your[_-]?|xxxx|redacted|12345678|abcdefgh"
+    rb"(?i)example|sample|dummy|placeholder|your[_-]?|xxxx|redacted|12345678|abcdefgh|\.\."
 )
 
 
@@ -90,40 +92,53 @@ def is_card_number(digits: bytes) -> bool:
 
 def carve_cards(run: bytes) -> list[tuple[int, int]]:
     """Card numbers in a run of digit groups, which may hold neighbouring numbers as well."""
-    groups = [match.span() for match in _DIGITS.finditer(run)]
+    groups = _Groups(run)
     found: list[tuple[int, int]] = []
     first = 0
-    while first < len(groups):
-        start = groups[first][0]
-        glued = start > 0 and run[start - 1] in _GLUE
-        end = None if glued else _card_from(run, groups, first)
-        if end is None:
+    while first < len(groups.spans):
+        last = groups.card_from(first)
+        if last is None:
             first += 1
             continue
-        found.append((groups[first][0], groups[end][1]))
-        first = end + 1
+        found.append((groups.spans[first][0], groups.spans[last][1]))
+        first = last + 1
     return found
 
 
-def _card_from(run: bytes, groups: list[tuple[int, int]], first: int) -> int | None:
-    """Index of the last group of the card number that begins at group ``first``."""
-    digits = b""
-    lengths: tuple[int, ...] = ()
-    separators: set[bytes] = set()
-    for index in range(first, min(first + 19, len(groups))):
-        start, end = groups[index]
-        if index > first:
-            separators.add(run[groups[index - 1][1] : start])
-        digits += run[start:end]
-        lengths += (end - start,)
-        if len(digits) > 19:
+class _Groups:
+    """The groups of digits in a run, and the digits without what stands between them."""
+
+    def __init__(self, run: bytes) -> None:
+        self._run = run
+        self.spans = [match.span() for match in _DIGITS.finditer(run)]
+        self._digits = run.translate(None, _NOT_DIGITS)
+        self._offsets = [0, *accumulate(end - start for start, end in self.spans)]
+
+    def card_from(self, first: int) -> int | None:
+        """Index of the last group of the card number that begins with group ``first``."""
+        begin = self._offsets[first]
+        leading = self._digits[begin : begin + 4]
+        if leading[:1] in b"178" and leading != b"1800":
             return None
-        usual = len(lengths) == 1 or lengths in _CARD_GROUPS or set(lengths) == {1}
-        if run[end : end + 1] in _GLUE and end < len(run) and len(separators) == 0:
-            continue
-        if usual and len(separators) <= 1 and len(digits) >= 12 and is_card_number(digits):
-            return index
-    return None
+        shortest = bisect_left(self._offsets, begin + 12)
+        for end in range(shortest, len(self._offsets)):
+            digits = self._digits[begin : self._offsets[end]]
+            if len(digits) > 19:
+                return None
+            if is_card_number(digits) and self._is_printed(first, end - 1):
+                return end - 1
+        return None
+
+    def _is_printed(self, first: int, last: int) -> bool:
+        """Whether groups ``first``..``last`` are written as one number, and end there."""
+        spans = self.spans[first : last + 1]
+        if len(spans) == 1:
+            before = self._run[spans[0][0] - 1 : spans[0][0]] if spans[0][0] else b""
+            after = self._run[spans[0][1] : spans[0][1] + 1]
+            return not (before and before in _GLUE) and not (after and after in _GLUE)
+        between = {self._run[a[1] : b[0]] for a, b in pairwise(spans)}
+        lengths = tuple(end - start for start, end in spans)
+        return len(between) == 1 and (lengths in _CARD_GROUPS or max(lengths) == 1)
 
 
 def carve_ibans(run: bytes) -> list[tuple[int, int]]:
@@ -161,7 +176,29 @@ def is_public_ip(candidate: bytes) -> bool:
         address = ipaddress.ip_address(candidate.decode("ascii"))
     except ValueError:
         return False
+    return _leads_somewhere(address, is_whole=candidate.count(b":") == 7)
+
+
+def is_other_ip(candidate: bytes) -> bool:
+    """A private, documentation or multicast address, or a netmask; not loopback, not zero."""
+    try:
+        address = ipaddress.ip_address(candidate.decode("ascii"))
+    except ValueError:
+        return False
+    reserved = address.is_private or address.is_multicast or address.is_link_local
+    return reserved and not (address.is_loopback or address.is_unspecified)
+
+
+def _leads_somewhere(
+    address: ipaddress.IPv4Address | ipaddress.IPv6Address, *, is_whole: bool
+) -> bool:
+    if isinstance(address, ipaddress.IPv6Address) and address not in _GLOBAL_UNICAST:
+        # Outside what is assigned; in its short form more often code (a::b) than an address.
+        return is_whole and address.is_global
     return address.is_global and not address.is_multicast
+
+
+_GLOBAL_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 
 
 def is_phone(candidate: bytes) -> bool:
@@ -224,6 +261,7 @@ CHECKS: Final[Mapping[str, Check]] = MappingProxyType(
         "public_ip": is_public_ip,
         "phone": is_phone,
         "jwt": is_jwt,
+        "other_ip": is_other_ip,
         "random": looks_random,
         "not_placeholder": is_not_placeholder,
         "secret_value": looks_like_secret_value,

@@ -19,8 +19,11 @@ import binascii
 import html
 import re
 import unicodedata
+from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from itertools import accumulate
 from typing import Final, NamedTuple
 from urllib.parse import unquote_to_bytes
 
@@ -115,36 +118,52 @@ TRIGGERS: Final = (
 
 # -- non-ASCII and control characters ---------------------------------------------------------
 
-_HIDDEN: Final = re.compile("[^\x09\x0a\x0d\x20-\x7e]")
+_HIDDEN: Final = re.compile("[^\x09\x0a\x0d\x20-\x7e]{1,1048576}")
 _LOOK_ALIKES: Final = str.maketrans(
     "аАвВеЕкКмМнНоОрРсСтТуУхХіІјЈѕЅԁһԛԝ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαονρικ" + "ıɑɡ",
     "aABBeEkKMMHHoOpPcCTTyYxXiIjJsSdhqw" + "ABEZHIKMNOPTYXaovpik" + "iag",
 )
 _TYPOGRAPHIC: Final = frozenset({"Zs", "Pd", "Pi", "Pf", "Po", "Sm"})
+_FOLDS_MAX: Final = 16_384
+
+
+class _Folds(dict[int, str]):
+    """Code point → plain text, worked out once; bounded, because callers choose the text."""
+
+    def __missing__(self, code: int) -> str:
+        if len(self) >= _FOLDS_MAX:
+            self.clear()
+        character = chr(code)
+        folded = self[code] = _fold(character) if _HIDDEN.match(character) else character
+        return folded
+
+
+_folds: Final = _Folds()
 
 
 def normalise(piece: Piece) -> Piece | None:
     """``piece`` as its reader would see it, or None if that is the same text."""
-    text = _HIDDEN.sub(_replacement, piece.text)
+    extra_bytes = _size(piece.text) - len(piece.text)
+    if extra_bytes > len(piece.text) // 8:
+        text = piece.text.translate(_folds)
+    else:
+        text = _HIDDEN.sub(_folded, piece.text)
     if text == piece.text:
         return None
-    locate = piece.locate
-
-    def through(start: int, end: int) -> tuple[int, int]:
-        return locate(*_before_normalising(piece.text, start, end))
-
-    return Piece(text, piece.segment, NORMALISED, through)
+    return Piece(text, piece.segment, NORMALISED, _WayBack(piece).locate)
 
 
 def is_disguised(text: str) -> bool:
     """Whether ``text`` holds characters that typography does not explain."""
     return any(
-        unicodedata.category(character) not in _TYPOGRAPHIC for character in _HIDDEN.findall(text)
+        unicodedata.category(character) not in _TYPOGRAPHIC
+        for run in _HIDDEN.findall(text)
+        for character in run
     )
 
 
-def _replacement(match: re.Match[str]) -> str:
-    return _fold(match.group())
+def _folded(match: re.Match[str]) -> str:
+    return match.group().translate(_folds)
 
 
 def _fold(character: str) -> str:
@@ -161,28 +180,37 @@ def _fold(character: str) -> str:
     return unicodedata.normalize("NFKC", character).translate(_LOOK_ALIKES)
 
 
-def _before_normalising(text: str, start: int, end: int) -> tuple[int, int]:
-    """The range of ``text`` that ``start``..``end`` of its normalised form came from."""
-    shift = 0  # how much further a place stands in the original
-    low: int | None = None
-    for match in _HIDDEN.finditer(text):
-        at = match.start() - shift
-        if low is None and at > start:
-            low = start + shift
-        if at >= end:
-            break
-        shift += 1 - len(_fold(match.group()))
-    return (start + shift if low is None else low), end + shift
+class _WayBack:
+    """From places in a normalised text to places before. Worked out at the first finding."""
+
+    def __init__(self, piece: Piece) -> None:
+        self._piece = piece
+
+    def locate(self, start: int, end: int) -> tuple[int, int]:
+        """The range of the segment that ``start``..``end`` of the normalised text came from."""
+        low = bisect_right(self._ends, start)
+        high = bisect_right(self._ends, end - 1) + 1
+        return self._piece.locate(low, high)
+
+    @cached_property
+    def _ends(self) -> array[int]:
+        """Per character of the original: where what it became ends in the normalised text."""
+        lengths = map(len, map(_folds.__getitem__, map(ord, self._piece.text)))
+        return array("l", accumulate(lengths))
 
 
 # -- encodings --------------------------------------------------------------------------------
 
-_WRAPPED: Final = re.compile(rb"(?:[A-Za-z0-9+/]{60,100}\r?\n){1,16384}[A-Za-z0-9+/]{0,100}={0,2}")
-_RUN: Final = re.compile(rb"[A-Za-z0-9+/_-]{24,1048576}={0,2}")
-_HEX: Final = re.compile(rb"(?:[0-9A-Fa-f]{2}){16,524288}")
+_RUN: Final = re.compile(rb"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{24,1048576}={0,2}")
+_HEX: Final = re.compile(rb"(?<![0-9A-Fa-f])(?:[0-9A-Fa-f]{2}){16,524288}")
 _TOKEN: Final = re.compile(rb"[^\s\0]{1,1048576}")
 _JSON_ESCAPE: Final = re.compile(r"\\u([0-9A-Fa-f]{4})|\\x([0-9A-Fa-f]{2})")
 _LINE_ENDS: Final = b"\r\n"
+_LINE_BREAKS: Final = (b"\n", b"\r\n")
+_LAST_LINE: Final = re.compile(rb"\r?\n[A-Za-z0-9+/]{1,100}={0,2}")
+_WRAPPED_MIN: Final = 60
+_WRAPPED_MAX: Final = 100
+"""Encoders wrap lines at 64 (PEM) or 76 (MIME) characters."""
 _BINARY: Final = bytes(range(1, 9)) + bytes(range(14, 32)) + b"\x7f"
 _BINARY_SHARE_MAX: Final = 0.1
 _OPAQUE_MAGIC: Final = (
@@ -240,22 +268,44 @@ def _readings(joined: Joined, triggers: frozenset[int]) -> Iterator[Piece | None
     if TRIGGER_ESCAPE in triggers:
         yield from _unescaped(joined)
     if TRIGGER_BASE64 in triggers:
-        yield from _decoded(joined, "base64", _WRAPPED, _from_base64)
-        yield from _decoded(joined, "base64", _RUN, _from_base64)
-        yield from _decoded(joined, "hex", _HEX, _from_hex)
+        yield from _decoded(joined)
 
 
-def _decoded(
-    joined: Joined, view: str, runs: re.Pattern[bytes], decode: Callable[[bytes], bytes | None]
+def _decoded(joined: Joined) -> Iterator[Piece | None]:
+    data = joined.data
+    lines: list[re.Match[bytes]] = []  # of one encoding that is wrapped over several
+    for run in _RUN.finditer(data):
+        if lines and data[lines[-1].end() : run.start()] not in _LINE_BREAKS:
+            yield from _unwrapped(joined, lines)
+            lines = []
+        if lines or _WRAPPED_MIN <= len(run.group()) <= _WRAPPED_MAX:
+            lines.append(run)
+        yield from _reading(joined, run.span(), "base64", _from_base64(run.group()))
+        for inside in _HEX.finditer(data, *run.span()):
+            decoded = bytes.fromhex(inside.group().decode("ascii"))
+            yield from _reading(joined, inside.span(), "hex", decoded)
+    yield from _unwrapped(joined, lines)
+
+
+def _unwrapped(joined: Joined, lines: Sequence[re.Match[bytes]]) -> Iterator[Piece | None]:
+    if len(lines) < 2:
+        return
+    start, end = lines[0].start(), lines[-1].end()
+    # The last line may be too short to be a run of its own.
+    rest = _LAST_LINE.match(joined.data, end)
+    end = end if rest is None else rest.end()
+    yield from _reading(joined, (start, end), "base64", _from_base64(joined.data[start:end]))
+
+
+def _reading(
+    joined: Joined, span: tuple[int, int], view: str, raw: bytes | None
 ) -> Iterator[Piece | None]:
-    for match in runs.finditer(joined.data):
-        raw = decode(match.group())
-        if not raw:
-            continue
-        if len(raw) >= 64 and raw.startswith(_OPAQUE_MAGIC):
-            yield None
-        elif (text := _as_text(raw)) is not None:
-            yield _at(joined, match, view, text)
+    if not raw:
+        return
+    if len(raw) >= 64 and raw.startswith(_OPAQUE_MAGIC):
+        yield None
+    elif (text := _as_text(raw)) is not None:
+        yield _at(joined, span, view, text)
 
 
 def _unescaped(joined: Joined) -> Iterator[Piece]:
@@ -266,16 +316,16 @@ def _unescaped(joined: Joined) -> Iterator[Piece]:
         text = unquote_to_bytes(raw).decode("utf-8", "replace")
         text = html.unescape(_JSON_ESCAPE.sub(_unescape, text)).replace("\0", "")
         if text.encode("utf-8", "surrogatepass") != raw:
-            yield _at(joined, match, "unescaped", text)
+            yield _at(joined, match.span(), "unescaped", text)
 
 
 def _unescape(match: re.Match[str]) -> str:
     return chr(int(match.group(1) or match.group(2), 16))
 
 
-def _at(joined: Joined, match: re.Match[bytes], view: str, text: str) -> Piece:
-    """``text`` as a piece that stands, whole, where ``match`` does."""
-    parent, start, end = joined.place(*match.span())
+def _at(joined: Joined, span: tuple[int, int], view: str, text: str) -> Piece:
+    """``text`` as a piece that stands, whole, where ``span`` is."""
+    parent, start, end = joined.place(*span)
     return Piece(text, parent.segment, view, lambda _start, _end: (start, end))
 
 
@@ -290,10 +340,6 @@ def _from_base64(run: bytes) -> bytes | None:
 
 
 _TO_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-
-
-def _from_hex(run: bytes) -> bytes | None:
-    return bytes.fromhex(run.decode("ascii"))
 
 
 def _as_text(raw: bytes) -> str | None:
