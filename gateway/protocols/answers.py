@@ -53,6 +53,8 @@ class OpenAIUsage(msgspec.Struct, frozen=True):
 
 
 class OpenAIChoice(msgspec.Struct, frozen=True):
+    """One of the answers asked for; in a stream the reason stands in its last chunk only."""
+
     finish_reason: str | None = None
 
 
@@ -90,6 +92,8 @@ class _OutputDetails(msgspec.Struct, frozen=True):
 
 
 class AnthropicUsage(msgspec.Struct, frozen=True):
+    """Counts of a message; ``input_tokens`` leaves cached ones out."""
+
     input_tokens: int | None = None
     output_tokens: int | None = None
     cache_read_input_tokens: int | None = None
@@ -128,6 +132,8 @@ class AnthropicEvent(msgspec.Struct, frozen=True):
 
 
 class GeminiUsage(msgspec.Struct, frozen=True, rename="camel"):
+    """Counts so far; ``prompt_token_count`` includes cached ones."""
+
     prompt_token_count: int | None = None
     candidates_token_count: int | None = None
     cached_content_token_count: int | None = None
@@ -144,6 +150,8 @@ class GeminiUsage(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class GeminiCandidate(msgspec.Struct, frozen=True, rename="camel"):
+    """One of the answers asked for."""
+
     finish_reason: str | None = None
 
 

@@ -119,6 +119,7 @@ def test_model_stream_and_last_user_text_are_read() -> None:
         {"model": "m", "input": "x", "metadata": {"secret": "1"}},
         {"model": "m", "input": "x", "unheard_of": {"deep": [["secret"]]}},
         {"model": "m", "input": "x", "secret": 1},
+        {"model": "m", "input": [{"role": "user", "content": "x", "secret": 1}]},
         {"model": "m", "input": "x", "tools": [{"type": "function", "name": "f",
             "parameters": {"type": "object", "properties": {"secret": {"type": "string"}}}}]},
         {"model": "m", "input": "x", "tools": [{"type": "function", "name": "f",
