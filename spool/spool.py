@@ -268,6 +268,8 @@ class Spool:
 
         Cancelling it fails what was not yet written, as a crash would.
         """
+        if self._closing:
+            return
         self._running = True
         try:
             async with anyio.create_task_group() as tasks:
@@ -375,8 +377,8 @@ class Spool:
         self._wake.set()
         if self._running:
             await self._ended.wait()
-        elif self._has_unwritten:
-            self._fail("the spool was closed without ever running")
+        else:
+            await self._write_batches()
         self._ended.set()
         with anyio.CancelScope(shield=True):
             if self._failure is None:
