@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import base64
-import copy
+from typing import Any
 
 import msgspec
 import pytest
@@ -65,9 +65,7 @@ def test_only_decide_makes_a_permit() -> None:
     with pytest.raises(AttributeError):
         good.upstreams = ()
     with pytest.raises(AttributeError):
-        good.extra = 1  # type: ignore[attr-defined]  # the point of the test
-    with pytest.raises(TypeError):
-        copy.replace(good) if hasattr(copy, "replace") else msgspec.structs.replace(good)
+        setattr(good, "extra", 1)
 
 
 def test_without_a_verified_policy_every_call_is_refused() -> None:
@@ -278,7 +276,7 @@ def test_open_on_expired_does_not_bridge_an_expired_bundle_or_root() -> None:
 
 
 def test_record_commit_is_relaxed_only_where_nothing_has_effects() -> None:
-    relaxed = {"grants": [ALL], "record_commit": {"openai": "before_response"}}
+    relaxed: dict[str, Any] = {"record_commit": {"openai": "before_response"}}
     assert permitted(ask(**relaxed)).ruling.commit == "before_response"
     for strict in (
         ask(call=make.tool_call(), **relaxed),

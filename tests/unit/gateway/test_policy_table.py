@@ -78,7 +78,7 @@ def test_a_rule_is_about_a_call_certainly_perhaps_or_not(
     assert matched(rule, name) == expected
 
 
-targets = st.one_of(
+targets: st.SearchStrategy[dict[str, object]] = st.one_of(
     st.fixed_dictionaries({}),
     st.fixed_dictionaries({"models": st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3)}),
     st.fixed_dictionaries({"tools": st.lists(st.sampled_from(PATTERNS), min_size=1, max_size=3)}),
@@ -166,8 +166,12 @@ def test_too_many_rules_are_refused() -> None:
 def test_a_bundle_whose_facts_could_outgrow_a_record_is_refused() -> None:
     def grants(count: int, **target: object) -> list[dict[str, object]]:
         return [
-            {"id": f"g{i}", "actions": ["tool_call"], "when": {"exists": f"args.member_{i}"}}
-            | {name: [f"{value}{i}"] for name, value in target.items()}
+            {
+                "id": f"g{i}",
+                "actions": ["tool_call"],
+                "when": {"exists": f"args.member_{i}"},
+                **{name: [f"{value}{i}"] for name, value in target.items()},
+            }
             for i in range(count)
         ]
 
