@@ -136,7 +136,7 @@ def _play(place: Path, console: Console) -> Verdict:
         key_file = home.keys / "far-end.key"
         key_file.write_text(FAR_END_KEY)
         key_file.chmod(0o600)
-        provider = start_far_end(children, "provider", ["--key", FAR_END_KEY])
+        provider = start_far_end(children, "provider", ["--key-file", str(key_file)])
         tools = start_far_end(children, "tools", [])
         publish(home, central, 1, clock)
         issuer = DemoIssuer(ISSUER, AUDIENCE)

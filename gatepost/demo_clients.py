@@ -22,7 +22,7 @@ import msgspec
 import openai
 
 CHAT_MODEL: Final = "gpt-4o-mini"
-CLAUDE_MODEL: Final = "claude-sonnet-4-5"
+CLAUDE_MODEL: Final = "claude-sonnet-5-5"
 FORBIDDEN_MODEL: Final = "gpt-4-unapproved"
 _CARD_TEXT: Final = "Please charge 4111 1111 1111 1111 for the order."
 _REFUND: Final[dict[str, object]] = {"order_id": "42", "currency": "EUR"}
@@ -159,8 +159,15 @@ def _streamed_message(client: anthropic.Anthropic) -> str:
 
 
 async def _call_tool(url: str, tool: str, arguments: dict[str, object]) -> str:
+    refused: mcp.MCPError | None = None
     async with mcp.Client(url) as client:
-        result = await client.call_tool(tool, arguments)
+        try:
+            result = await client.call_tool(tool, arguments)
+        except mcp.MCPError as error:
+            # Raised outside: leaving the client's task group would wrap it.
+            refused = error
+    if refused is not None:
+        raise refused
     if result.is_error:
         raise RuntimeError(f"the tool failed: {result.content}")
     return str(result.structured_content or result.content)

@@ -137,7 +137,7 @@ def _upstreams(
     if not stand_in_key.exists():
         stand_in_key.touch(mode=0o600)
         stand_in_key.write_text(FAR_END_KEY)
-    stand_in = start_far_end(children, "provider", ["--key", FAR_END_KEY]).url
+    stand_in = start_far_end(children, "provider", ["--key-file", str(stand_in_key)]).url
     tools = start_far_end(children, "tools", [])
     return Upstreams(
         openai_url=stand_in if openai_key is None else _OPENAI_URL,

@@ -16,8 +16,6 @@ turn-away. Refuses: doing any step itself; it awaits only on ports (``wire.py``,
 
 from __future__ import annotations
 
-import anyio
-
 from gateway import refusal
 from gateway.call import Route
 from gateway.decide import Denial, Permit
@@ -58,7 +56,7 @@ def _context(incoming: Incoming, route: Route, world: World) -> Context:
         snapshot=world.policy(),
         wall_us=wall_us,
         now_us=max(wall_us, world.signed_time_us()),
-        started_seconds=anyio.current_time(),
+        started_us=world.clock.mono_us(),
     )
 
 
@@ -74,9 +72,9 @@ async def _serve(context: Context) -> None:
                 world.decided(draft)
             finding = Finding(policy_us=rulings.policy_us, classify_us=known.classify_us)
             if not _answers_first(rulings):
-                began = anyio.current_time()
+                began_us = world.clock.mono_us()
                 await commit.wait()
-                finding.commit_us = round((anyio.current_time() - began) * 1e6)
+                finding.commit_us = context.micros_since(began_us)
             denied = rulings.denied
             if denied is not None:
                 await _refuse(context, denied)

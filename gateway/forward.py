@@ -88,11 +88,11 @@ class Forwarding:
         route = self._context.route
         repeatable = route.idempotent and self._known.body is not None
         for upstream in self._permit.upstreams:
-            began = anyio.current_time()
+            began_us = self._context.world.clock.mono_us()
             try:
                 call = await self._open(upstream)
             except UpstreamFailed as error:  # no byte was sent: the next one may be tried
-                finding.attempts.append(_attempt(upstream, None, error.code, began))
+                finding.attempts.append(self._attempt(upstream, None, error.code, began_us))
                 failed = error
                 continue
             finding.upstream = upstream.name
@@ -100,15 +100,28 @@ class Forwarding:
                 async with call:
                     await self._exchange(call, finding)
             except UpstreamFailed as error:
-                finding.attempts.append(_attempt(upstream, finding.status, error.code, began))
+                finding.attempts.append(
+                    self._attempt(upstream, finding.status, error.code, began_us)
+                )
                 if self._head_sent or not repeatable:
                     raise
                 failed = error
                 continue
-            finding.attempts.append(_attempt(upstream, finding.status, None, began))
-            finding.upstream_us = _micros_since(began)
+            finding.attempts.append(self._attempt(upstream, finding.status, None, began_us))
+            finding.upstream_us = self._context.micros_since(began_us)
             return
         raise failed
+
+    def _attempt(
+        self, upstream: Upstream, status: int | None, code: str | None, began_us: int
+    ) -> Attempt:
+        return Attempt(
+            upstream=upstream.name,
+            region=upstream.region,
+            status=status,
+            code=code,
+            latency_us=self._context.micros_since(began_us),
+        )
 
     async def _open(self, upstream: Upstream) -> UpstreamCall:
         route = self._context.route
@@ -122,7 +135,7 @@ class Forwarding:
     async def _exchange(self, call: UpstreamCall, finding: Finding) -> None:
         await self._send_body(call)
         head = await call.receive_head()
-        finding.first_byte_us = _micros_since(self._context.started_seconds)
+        finding.first_byte_us = self._context.micros_since(self._context.started_us)
         finding.status = head.status
         await self._pass_back(call, head, finding)
         finding.outcome = "ok" if head.status < 400 else "upstream_error"
@@ -179,7 +192,7 @@ class Forwarding:
         finding.finish_reasons = seen.finish_reasons
         finding.upstream_request_id = seen.request_id
         if not seen.complete:
-            # Cut, however cleanly its connection closed (law 9): the stream's last event is missing.
+            # Cut (law 9), however cleanly the connection closed.
             raise UpstreamFailed("upstream_invalid", "the stream ended without its last event")
 
     async def _fail(self, finding: Finding, failed: UpstreamFailed) -> None:
@@ -220,7 +233,7 @@ class Forwarding:
         finding.bytes_out = incoming.bytes_out
         finding.response = self._digest.text() if self._head_sent else None
         finding.request = None if self._upload is None else self._upload.text()
-        finding.total_us = _micros_since(self._context.started_seconds)
+        finding.total_us = self._context.micros_since(self._context.started_us)
 
 
 async def forward(
@@ -275,21 +288,7 @@ async def _cut_when_gone(incoming: Incoming, cuttable: Cuttable) -> None:
     cuttable.cut("client_abort")
 
 
-def _attempt(upstream: Upstream, status: int | None, code: str | None, began: float) -> Attempt:
-    return Attempt(
-        upstream=upstream.name,
-        region=upstream.region,
-        status=status,
-        code=code,
-        latency_us=_micros_since(began),
-    )
-
-
 def _length(head: UpstreamHead) -> int | None:
     """The body length that the upstream stated; its framing is never copied, only this number."""
     text = head.get("content-length")
     return int(text) if text is not None and text.isascii() and text.isdigit() else None
-
-
-def _micros_since(began: float) -> int:
-    return round((anyio.current_time() - began) * 1e6)

@@ -14,11 +14,13 @@ Sources: RFC 9110 sections 7.6.1 (connection-specific fields), 7.6.3 (Via), 5.5 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Final
 
 from gateway import __version__
-from gateway.call import Head
+from gateway.call import Head, Protocol
 from gateway.wire import UpstreamHead
 
 Headers = tuple[tuple[str, str], ...]
@@ -47,6 +49,37 @@ RESPONSE_HEADERS: Final = frozenset(
     }
 )
 """Come back from every upstream: what SDKs read to parse, retry and report."""
+
+REQUEST_HEADERS_OF: Final[Mapping[Protocol, frozenset[str]]] = MappingProxyType(
+    {
+        "openai": frozenset({"idempotency-key", "openai-beta"}),
+        "anthropic": frozenset({"anthropic-beta", "anthropic-version", "idempotency-key"}),
+        "gemini": frozenset(),
+        "bedrock": frozenset({"x-amzn-bedrock-*"}),
+        "mcp": frozenset(
+            {
+                "last-event-id",
+                "mcp-method",
+                "mcp-name",
+                "mcp-protocol-version",
+                "mcp-session-id",
+            }
+        ),
+        "http": frozenset(),
+    }
+)
+"""What a protocol itself needs on requests; organisation and project headers are a route's."""
+
+RESPONSE_HEADERS_OF: Final[Mapping[Protocol, frozenset[str]]] = MappingProxyType(
+    {
+        "openai": frozenset(),
+        "anthropic": frozenset(),
+        "gemini": frozenset(),
+        "bedrock": frozenset(),
+        "mcp": frozenset({"mcp-protocol-version", "mcp-session-id"}),
+        "http": frozenset(),
+    }
+)
 
 _HOP_BY_HOP: Final = frozenset(
     {

@@ -48,13 +48,13 @@ class Rulings(msgspec.Struct, frozen=True, kw_only=True):
 
 def rule(context: Context, known: Understood, stage: Stage = "request") -> Rulings:
     """Decide and draft. Raises TurnAway (``too_many_denials``) before anything is recorded."""
-    began = anyio.current_time()
+    began_us = context.world.clock.mono_us()
     labels: tuple[Label | None, ...] = known.labels or (None,) * len(known.calls)
     verdicts = [
         _verdict(context, known, call, label, stage)
         for call, label in zip(known.calls, labels, strict=True)
     ]
-    spent = round((anyio.current_time() - began) * 1e6)
+    spent_us = context.micros_since(began_us)
     each = [
         _ruling(context, known, call, label, verdict)
         for call, label, verdict in zip(known.calls, labels, verdicts, strict=True)
@@ -62,7 +62,7 @@ def rule(context: Context, known: Understood, stage: Stage = "request") -> Rulin
     if len(each) > 1 and any(isinstance(one.verdict, Denial) for one in each):
         each = [_with_group(context, known, one) for one in each]
         each.sort(key=lambda one: one.verdict.ruling.reason == "denied")
-    rulings = Rulings(each=tuple(each), policy_us=spent)
+    rulings = Rulings(each=tuple(each), policy_us=spent_us)
     if rulings.denied is not None:
         _limit_denials(context, known)
     return rulings

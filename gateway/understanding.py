@@ -62,10 +62,10 @@ async def _read(context: Context, known: Understood) -> None:
     head = context.incoming.head
     known.parent = world.lineage.parent_of(head, known.body or b"")
     known.reading = read_calls(route, head, known.body or b"")
-    began = anyio.current_time()
+    began_us = world.clock.mono_us()
     labels = [await world.classify(call) for call in known.reading.calls]
     known.labels = tuple(labels)
-    known.classify_us = round((anyio.current_time() - began) * 1e6)
+    known.classify_us = context.micros_since(began_us)
 
 
 async def _whole_body(context: Context) -> bytes:

@@ -50,7 +50,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. ``snapshot`` is read once, here (law 4); ``now_us`` is the trusted time."""
+    """One call. ``snapshot`` is read once, here (law 4); ``now_us`` is the trusted time,
+    ``started_us`` the monotonic time at which it was admitted.
+    """
 
     world: World
     incoming: Incoming
@@ -58,4 +60,12 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     snapshot: Snapshot | None
     wall_us: int
     now_us: int
-    started_seconds: float
+    started_us: int
+
+    def micros_since(self, began_us: int) -> int:
+        """Microseconds from ``began_us``, a reading of ``clock.mono_us``, until now.
+
+        Durations come from the clock port and not from the event loop, whose own clock may tick
+        in milliseconds only.
+        """
+        return self.world.clock.mono_us() - began_us

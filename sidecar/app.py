@@ -90,8 +90,10 @@ class Daemon:
                 await self._drain(parts)
                 tasks.cancel_scope.cancel()
         finally:
-            for door in self._doors:
-                await door.listening.aclose()
+            with anyio.CancelScope(shield=True):
+                for door in self._doors:
+                    await door.listening.aclose()
+                await parts.aclose()
         self._log.info("stopped", code=self._exit_code)
         return self._exit_code
 
@@ -188,17 +190,17 @@ class Daemon:
                 journal.seal(parts.scribe, self._outside.clock.wall_us(), parts.tally.counters()),
                 final=True,
             )
+            left = await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
             await parts.spool.close()
         except TurnAway as failed:
             self._log.error("spool_failed", code=failed.code)
             self._exit_code = EXIT_DISK_FAILED
             return
-        left = await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
         if parts.enroller.refused is not None:
             self._exit_code = EXIT_CONFIGURATION
         elif left:
             self._exit_code = EXIT_UNSENT
-        self._log.info("draining", left=left)
+        self._log.info("drained", left=left)
 
 
 def _announcement(instance: str, doors: list[Door]) -> Announcement:

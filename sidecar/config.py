@@ -17,6 +17,7 @@ from msgspec import Meta
 from gateway import limits
 from gateway.call import Protocol, Route, Upstream
 from gateway.errors import ConfigInvalid
+from gateway.headers import REQUEST_HEADERS_OF, RESPONSE_HEADERS_OF
 from gateway.identity_config import IdentityConfig
 from gateway.vocabulary import NAME_PATTERN, Topology
 from spool.config import SpoolConfig, check_config
@@ -275,8 +276,10 @@ def built_routes(config: SidecarConfig, source: str = "configuration") -> tuple[
             provider=entry.protocol if entry.protocol in _PROVIDERS else None,
             server=entry.server,
             upstreams=tuple(upstreams[name] for name in entry.upstreams),
-            request_headers=frozenset(name.lower() for name in entry.request_headers),
-            response_headers=frozenset(name.lower() for name in entry.response_headers),
+            request_headers=REQUEST_HEADERS_OF[entry.protocol]
+            | frozenset(name.lower() for name in entry.request_headers),
+            response_headers=RESPONSE_HEADERS_OF[entry.protocol]
+            | frozenset(name.lower() for name in entry.response_headers),
             body_bytes_max=entry.body_bytes_max,
             idempotent=entry.idempotent,
             opaque_upload=entry.opaque_upload,

@@ -23,6 +23,7 @@ EVENTS: Final = frozenset(
         "listening",
         "ready",
         "draining",
+        "drained",
         "stopped",
         "enrolled",
         "enrolment_failed",

@@ -12,7 +12,7 @@ import msgspec
 from anyio.abc import ByteStream, SocketAttribute, SocketListener
 
 from gateway.io.clock import SystemClock
-from gateway.io.dial import AnyioDialer, hung_up
+from gateway.io.dial import AnyioDialer
 from gateway.io.disk import ThreadDisk
 from gateway.io.entropy import SystemEntropy
 from gateway.io.listen import UnixListener, listen_loopback, listen_tcp, listen_unix
@@ -45,8 +45,6 @@ class Network(Protocol):
     @property
     def services(self) -> Dialer: ...
 
-    def hung_up(self, stream: ByteStream) -> bool: ...
-
     async def listen_unix(self, path: str, *, group: int | None, mode: int) -> Listening: ...
 
     async def listen_loopback(self, port: int) -> list[Listening]: ...
@@ -78,9 +76,6 @@ class SystemNetwork(KernelCredentials):
             allowed_private=frozenset(access.allowed_private_hosts), ca_file=access.ca_file
         )
         self.services: Dialer = AnyioDialer(ca_file=config.central.ca_file, any_address=True)
-
-    def hung_up(self, stream: ByteStream) -> bool:
-        return hung_up(stream)
 
     async def listen_unix(self, path: str, *, group: int | None, mode: int) -> Listening:
         return _Named(await listen_unix(path, group=group, mode=mode), path)

@@ -73,7 +73,7 @@ class Parts:
         self.store = self._service(central.store_url or central.url)
         self.issuer = self._service(central.issuer_url or central.url)
         self.policy_service = self._service(central.url)
-        self.upstreams = UpstreamPool(outside.network.upstreams, hung_up=outside.network.hung_up)
+        self.upstreams = UpstreamPool(outside.network.upstreams)
         self.clock_suspect = False
         self.dead: list[DeadInstance] = []
         self.started = anyio.Event()
@@ -101,6 +101,13 @@ class Parts:
             idempotent=frozenset({("POST", "/v1/records"), ("POST", "/v1/certificates")}),
             user_agent=f"gatepost/{__version__}",
         )
+
+    async def aclose(self) -> None:
+        """Close idle connections and give the policy directory's lock back."""
+        await self.upstreams.aclose()
+        for service in (self.store, self.issuer, self.policy_service):
+            await service.aclose()
+        await self.policy.aclose()
 
     # -- the key ------------------------------------------------------------------------------
 
