@@ -208,7 +208,11 @@ async def test_continue_is_sent_only_when_the_body_is_read() -> None:
         await exactly(client, OK_BYTES)
         await client.send(expecting + b"ab")  # whoever does not wait needs none
         await exactly(client, OK_BYTES)
-    assert bodies == [b"ab", b"ab"]
+        await client.send(expecting + b"a")  # nor one that has begun
+        await anyio.wait_all_tasks_blocked()
+        await client.send(b"b")
+        await exactly(client, OK_BYTES)
+    assert bodies == [b"ab"] * 3
     assert (await exchange(ok, World(), expecting)).startswith(b"HTTP/1.1 200")
 
 
