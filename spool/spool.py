@@ -121,7 +121,7 @@ class Spool:
         self._last_seq = -1
         self._last_kind = ""
         self._wake = anyio.Event()
-        self._closing = False
+        self._closing = anyio.Event()
         self._ended = anyio.Event()
         self._running = False
         self._turn_away_with: str | None = None
@@ -237,7 +237,7 @@ class Spool:
         for words outside the vocabulary; drafts sealed before the bad one are still written,
         because their seqs are taken.
         """
-        if self._failure is not None or self._closing:
+        if self._failure is not None or self._closing.is_set():
             raise TurnAway("disk_failed", self._failure or "the spool is closed")
         if not isinstance(reservation, SpoolReservation):
             raise TypeError("the reservation is not of a spool")
@@ -268,7 +268,7 @@ class Spool:
 
         Cancelling it fails what was not yet written, as a crash would.
         """
-        if self._closing:
+        if self._closing.is_set():
             return
         self._running = True
         try:
@@ -278,7 +278,7 @@ class Spool:
                 tasks.cancel_scope.cancel()
         finally:
             self._running = False
-            if not self._closing or self._has_unwritten:
+            if not self._closing.is_set() or self._has_unwritten:
                 self._fail("the spool was stopped before it was closed")
             self._ended.set()
 
@@ -291,7 +291,7 @@ class Spool:
             batch = self._next_batch()
             if batch is not None:
                 await self._write(batch)
-            elif self._closing:
+            elif self._closing.is_set():
                 return
             else:
                 self._wake = anyio.Event()
@@ -372,7 +372,7 @@ class Spool:
         If the last record is a seal and every record is acknowledged, the directory goes. After
         a failure everything stays as it is: the next start reads it.
         """
-        self._closing = True
+        self._closing.set()
         self._turn_away_with = self._turn_away_with or "draining"
         self._wake.set()
         if self._running:

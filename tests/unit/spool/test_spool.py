@@ -127,7 +127,7 @@ def test_segments_follow_each_other_without_a_hole() -> None:
         for index in range(34):
             reservation = spool.reserve(1)
             await spool.commit(reservation, draft(f"r{index}", BIG))
-        assert len(spool.shelf.bases) == 3
+        assert len(spool.shelf.bases) > 1
         assert await seqs(spool) == list(range(34))
         await spool.acknowledge(33, trim=True)
         assert len(spool.shelf.bases) == 1, "only whole segments go, never the one being written"

@@ -1,0 +1,295 @@
+"""What the next start does with the directories of processes that are gone."""
+
+from __future__ import annotations
+
+import pytest
+
+from gateway import limits
+from gateway.documents import Envelope
+from gateway.ports import FileSystem, Receipt
+from gateway.record import UNCHAINED, Clock, Start, Started
+from gateway.seal import Sealed, sha256_text
+from spool import frame, read
+from spool.frame import SegmentHeader
+from spool.recover import DeadInstance, LeftAlone, find_dead, newest
+from tests.sim.disk import Faults, SimDisk
+from tests.sim.loop import simulate
+from tests.sim.records import draft, instance_id, seal_draft, sealed_records, sealer
+
+ROOT = "/var/spool"
+SEGMENT_BYTES = 256 * 1024
+DAY_US = 24 * 3600 * 1_000_000
+
+
+def home(number: int = 1) -> str:
+    return f"{ROOT}/{instance_id(number)}"
+
+
+def put_segment(
+    disk: SimDisk, records: list[Sealed], *, number: int = 1, end: bool = False, batch: int = 1
+) -> str:
+    """A segment file with ``records``, in batches of ``batch``."""
+    raw, base_seq = frame.instance_bytes(instance_id(number)), records[0].seq
+    salt = frame.segment_salt(raw, base_seq)
+    data = frame.encode_header(SegmentHeader(raw, base_seq, salt, SEGMENT_BYTES))
+    for first in range(0, len(records), batch):
+        data += frame.encode_batch(records[first : first + batch], salt)
+    if end:
+        data += frame.encode_segment_end(records[-1].seq + 1, salt)
+    path = f"{home(number)}/seg-{base_seq:020d}.log"
+    disk.put(f"{home(number)}/LOCK", b"")
+    disk.put(path, data.ljust(SEGMENT_BYTES, b"\0"))
+    return path
+
+
+def recover(disk: SimDisk, wall_us: int = 0) -> tuple[list[DeadInstance], list[LeftAlone]]:
+    async def world() -> tuple[list[DeadInstance], list[LeftAlone]]:
+        return await find_dead(disk, ROOT, wall_us=wall_us)
+
+    return simulate(0, world)
+
+
+def files_of(disk: SimDisk, number: int = 1) -> list[str]:
+    prefix = home(number) + "/"
+    return [path.removeprefix(prefix) for path in disk.paths() if path.startswith(prefix)]
+
+
+def test_no_root_is_nothing_to_recover() -> None:
+    assert recover(SimDisk()) == ([], [])
+
+
+def test_a_dead_directory_is_read_and_its_lock_held() -> None:
+    disk = SimDisk()
+    records = sealed_records(5)
+    put_segment(disk, records[:3], end=True)
+    put_segment(disk, records[3:])
+    disk.put(f"{home()}/next-4.tmp", bytes(100))
+    (dead,), alone = recover(disk)
+    assert alone == []
+    assert (dead.findings.records, dead.findings.last_hash) == (5, records[4].hash)
+    assert dead.needs_record, "it did not end in order"
+    assert dead.bytes_used == 2 * SEGMENT_BYTES
+    assert f"{home()}/LOCK" in disk.locks
+    assert "next-4.tmp" not in files_of(disk)
+    assert recover(disk) == ([], []), "whoever holds the lock is not dead"
+
+
+def test_a_directory_without_records_is_removed_at_once() -> None:
+    disk = SimDisk()
+    put_segment(disk, sealed_records(1))
+    disk.put(f"{home()}/seg-{0:020d}.log", bytes(SEGMENT_BYTES))
+    disk.put(f"{home(2)}/LOCK", b"")
+    assert recover(disk) == ([], [])
+    assert disk.paths() == []
+
+
+def test_damaged_bytes_are_in_quarantine_before_anything_is_shipped() -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(3))
+    at = frame.PAGE_BYTES + frame.record_frame_bytes(len(sealed_records(1)[0].payload))
+    disk.flip_bit(path, (at + 60) * 8)
+    damaged = disk.content(path)
+    for _ in range(2):
+        (dead,), _ = recover(disk)
+        (kept,) = dead.findings.quarantined
+        assert kept.file == f"{0:020d}-{at}.bin"
+        content = disk.content(f"{home()}/quarantine/{kept.file}")
+        assert content == damaged[at : at + kept.length]
+        assert kept.digest == sha256_text(content)
+        assert disk.content(path) == damaged
+        dead.release()
+
+
+def test_a_damaged_header_page_costs_no_record() -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(3))
+    for bit in range(0, 128 * 8, 37):
+        disk.flip_bit(path, bit)
+    (dead,), _ = recover(disk)
+    assert dead.findings.records == 3
+    assert "header" in dead.findings.notes
+    assert dead.findings.quarantined[0].length == frame.PAGE_BYTES
+
+
+def test_much_damage_keeps_the_whole_segment() -> None:
+    disk = SimDisk()
+    records = sealed_records(40)
+    path = put_segment(disk, records)
+    size = frame.record_frame_bytes(len(records[0].payload))
+    for index in range(0, 40, 2):
+        disk.flip_bit(path, (frame.PAGE_BYTES + index * size + 60) * 8)
+    (dead,), _ = recover(disk)
+    assert [one.length for one in dead.findings.quarantined] == [SEGMENT_BYTES]
+
+
+def test_a_segment_of_another_instance_is_quarantined_whole() -> None:
+    disk = SimDisk()
+    put_segment(disk, sealed_records(2))
+    other = put_segment(disk, sealed_records(6, number=2)[4:], number=2)
+    disk.put(f"{home()}/seg-{4:020d}.log", disk.content(other))
+    dead, _ = recover(disk)
+    mine = next(one for one in dead if one.instance == instance_id(1))
+    assert mine.findings.records == 2
+    assert "foreign_segment" in mine.findings.notes
+    assert mine.findings.quarantined[0].length == SEGMENT_BYTES
+
+
+def test_a_newer_format_is_left_alone() -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(2))
+    header = SegmentHeader(frame.instance_bytes(instance_id(1)), 0, 1, SEGMENT_BYTES, version=2)
+    content = frame.encode_header(header) + disk.content(path)[frame.PAGE_BYTES :]
+    disk.put(path, content)
+    dead, (alone,) = recover(disk)
+    assert dead == []
+    assert "format version 2" in alone.why
+    assert disk.content(path) == content
+    assert disk.locks == set()
+
+
+def test_a_directory_that_others_may_write_to_is_left_alone() -> None:
+    disk = SimDisk()
+    put_segment(disk, sealed_records(2))
+    disk.modes[home()] = 0o770
+    dead, (alone,) = recover(disk)
+    assert dead == []
+    assert "chmod go-w" in alone.why
+
+
+def test_a_disk_that_cannot_make_it_durable_leaves_the_directory_alone() -> None:
+    disk = SimDisk(faults=Faults(sync_error_at=1))
+    put_segment(disk, sealed_records(2))
+    dead, (alone,) = recover(disk)
+    assert dead == []
+    assert "input/output" in alone.why
+
+
+def test_the_chain_tells_its_key_and_certificates() -> None:
+    chain = sealer()
+    certificate = Envelope(payload_type="t", payload="cA==", signatures=[])
+    start = Start(
+        v=1,
+        kind="start",
+        id="start",
+        tenant="acme",
+        region="eu",
+        chain=UNCHAINED,
+        topology="sidecar",
+        time=Started(
+            started="2026-01-01T00:00:00.000000Z",
+            clock=Clock(source="simulated", err_ms=None, mono_us=0, boot_id=None),
+        ),
+        pub="key",
+        certificate=certificate,
+        config_digest="sha256:00",
+        build="test",
+        continues=None,
+        continues_reason="first_start",
+    )
+    disk = SimDisk()
+    put_segment(disk, [chain.seal(start), chain.seal(draft("a")), chain.seal(seal_draft())])
+    (dead,), _ = recover(disk)
+    findings = dead.findings
+    assert (findings.tenant, findings.region, findings.public_key) == ("acme", "eu", "key")
+    assert findings.certificates == [certificate]
+    assert findings.clean
+    assert not dead.needs_record
+
+
+def test_the_next_start_continues_the_instance_that_wrote_last() -> None:
+    disk = SimDisk()
+    put_segment(disk, sealed_records(3, number=2), number=2)
+    put_segment(disk, sealed_records(2, number=1), number=1)
+    dead, _ = recover(disk)
+    assert [one.instance for one in dead] == [instance_id(1), instance_id(2)]
+    continues = newest(dead)
+    assert continues is not None
+    assert (continues.instance, continues.seq) == (instance_id(2), 2)
+    assert continues.record_hash == sealed_records(3, number=2)[2].hash
+    assert newest([]) is None
+
+
+@pytest.mark.parametrize(("age_days", "removable"), [(0, False), (29, False), (31, True)])
+def test_quarantine_is_kept_for_thirty_days_after_its_record(
+    age_days: int, removable: bool
+) -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(3))
+    disk.flip_bit(path, (frame.PAGE_BYTES + 60) * 8)
+    (dead,), _ = recover(disk)
+
+    async def world() -> None:
+        assert not dead.removable(0)
+        await dead.trim(disk, 2)
+        assert not dead.removable(10 * limits.QUARANTINE_SECONDS_MAX * 1_000_000)
+        await dead.settle(disk, Receipt(id="r", seq=5, hash="h"), instance_id(9), 0)
+        assert dead.removable(age_days * DAY_US) == removable
+        if removable:
+            await dead.remove(disk)
+        else:
+            dead.release()
+
+    simulate(0, world)
+    if removable:
+        assert disk.paths() == []
+    else:
+        (again,), _ = recover(disk)
+        assert again.settled is not None
+        assert (again.settled.by, again.settled.seq) == (instance_id(9), 5)
+        assert not again.needs_record
+
+
+def test_trimming_goes_by_whole_segments_oldest_first() -> None:
+    disk = SimDisk()
+    records = sealed_records(6)
+    for first in (0, 2, 4):
+        put_segment(disk, records[first : first + 2], end=True)
+    (dead,), _ = recover(disk)
+
+    async def world() -> None:
+        await dead.trim(disk, 2)
+        assert dead.bases == [2, 4]
+        assert dead.bytes_used == 2 * SEGMENT_BYTES
+        await dead.trim(disk, 5)
+        assert dead.removable(0) is False, "nothing says yet what was found"
+        assert dead.bytes_used == 0
+
+    simulate(0, world)
+    assert files_of(disk) == ["LOCK"]
+
+
+def test_reading_needs_no_lock_and_changes_nothing() -> None:
+    disk = SimDisk()
+    records = sealed_records(30, payload_bytes=15_000)
+    put_segment(disk, records[:15], end=True)
+    put_segment(disk, records[15:])
+    disk.locks.add(f"{home()}/LOCK")
+
+    async def world() -> None:
+        def work(files: FileSystem) -> None:
+            assert [one.seq for one in read.records(files, home())] == list(range(30))
+            later = list(read.records(files, home(), from_seq=20))
+            assert [one.seq for one in later] == list(range(20, 30))
+            assert later[0].envelope_line() == records[20].envelope_line()
+            assert later[0].record_hash() == records[20].hash
+
+        await disk.run(work)
+        assert disk.operations == 0
+
+    simulate(0, world)
+    assert disk.open_files == 0
+
+
+def test_damage_larger_than_a_chunk_is_passed_over() -> None:
+    disk = SimDisk()
+    records = sealed_records(60, payload_bytes=12_000)
+    size = frame.record_frame_bytes(len(records[0].payload))
+    path = put_segment(disk, records)
+    content = bytearray(disk.content(path))
+    content[frame.PAGE_BYTES + size : frame.PAGE_BYTES + 50 * size] = b"\xaa" * (49 * size)
+    disk.put(path, bytes(content))
+
+    async def world() -> list[int]:
+        return await disk.run(lambda files: [one.seq for one in read.records(files, home())])
+
+    assert simulate(0, world) == [0, *range(50, 60)]
