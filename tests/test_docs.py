@@ -1,0 +1,66 @@
+"""What can rot in the documentation: commands, settings, links, codes."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from gatepost import configuration_page
+from gatepost.cli import main
+from gateway.errors import CODES
+from gateway.vocabulary import ABSENCE_REASONS
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text()
+PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
+MAKEFILE = (ROOT / "Makefile").read_text()
+
+
+def test_the_generated_configuration_page_matches_the_types() -> None:
+    target = ROOT / configuration_page.PAGE
+    if os.environ.get("GATEPOST_UPDATE_GOLDEN"):
+        target.write_text(configuration_page.page())
+    assert target.read_text() == configuration_page.page()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_gatepost_command_in_the_docs_exists(page: Path) -> None:
+    known = set(main.list_commands(None))  # type: ignore[arg-type]  # it takes no context
+    for command in re.findall(r"(?:^ {4}|`|\()gatepost ([a-z][a-z-]+)", page.read_text(), re.M):
+        assert command in known, f"{page.name}: gatepost {command}"
+
+
+def test_every_make_target_in_the_readme_exists() -> None:
+    for target in re.findall(r"\bmake ([a-z-]+)", README):
+        assert re.search(rf"^{target}:", MAKEFILE, re.M), target
+
+
+def test_every_command_that_is_listed_explains_itself() -> None:
+    for name in main.list_commands(None):  # type: ignore[arg-type]  # it takes no context
+        shown = subprocess.run(
+            [sys.executable, "-m", "gatepost", name, "--help"],
+            capture_output=True,
+            check=True,
+            timeout=30,
+        )
+        assert b"Usage:" in shown.stdout
+
+
+def test_every_code_that_the_docs_name_is_one() -> None:
+    known = set(CODES) | ABSENCE_REASONS
+    for page in PAGES:
+        for word in re.findall(
+            r"`(token_[a-z_]+|policy_[a-z]+(?=`)|spool_full|disk_failed)`", page.read_text()
+        ):
+            assert word in known or word in ("policy_head", "policy_cache"), f"{page.name}: {word}"
