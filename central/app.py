@@ -75,6 +75,8 @@ def build(
         route_handlers=handlers,
         dependencies={name: _provide(service) for name, service in services.items()},
         exception_handlers=web.EXCEPTION_HANDLERS,
+        # The process decides where logs go; a framework that configures the root logger does not.
+        logging_config=None,
         lifespan=[_lifespan(services)],
         openapi_config=OpenAPIConfig(
             title="Gatepost central services",
