@@ -128,7 +128,7 @@ class Spool:
         self._failure: str | None = None
         self._times = CommitTimes()
         self._refused: Counter[str] = Counter()
-        self._changed = anyio.Event()
+        self._changed: anyio.Event | None = None
         self._changes = 0
 
     def __repr__(self) -> str:
@@ -410,12 +410,15 @@ class Spool:
 
     def _note_change(self) -> None:
         self._changes += 1
-        self._changed.set()
+        if self._changed is not None:
+            self._changed.set()
+            self._changed = None
 
     async def wait_change(self, seen: int) -> int:
         """Return the change counter once it differs from ``seen`` (0 at first)."""
         while self._changes == seen:
-            self._changed = anyio.Event()
+            # Shared by all who wait: an event of one's own would leave the others behind.
+            self._changed = self._changed or anyio.Event()
             await self._changed.wait()
         return self._changes
 

@@ -86,3 +86,8 @@ def simulate(seed: int, world: Callable[[], Awaitable[T]]) -> T:
     return anyio.run(
         world, backend="asyncio", backend_options={"loop_factory": lambda: SeededLoop(seed)}
     )
+
+
+async def elapse(seconds: float) -> None:
+    """Let virtual time pass: everything that is due happens meanwhile."""
+    await anyio.sleep(seconds)

@@ -15,7 +15,7 @@ from spool import read
 from spool.config import SpoolConfig, check_config
 from spool.spool import Spool
 from tests.sim.disk import Faults, SimDisk
-from tests.sim.loop import simulate
+from tests.sim.loop import elapse, simulate
 from tests.sim.records import draft, instance_id, seal_draft, sealer
 
 ROOT = "/var/spool"
@@ -191,7 +191,7 @@ def test_room_on_the_volume_is_noticed_when_it_comes_back() -> None:
         assert spool.status().may_grow is False
         assert "no further segment" in (spool.status().reason or "")
         disk.faults.capacity_bytes = None
-        await anyio.sleep(limits.SEGMENT_RETRY_SECONDS + 1)
+        await elapse(limits.SEGMENT_RETRY_SECONDS + 1)
         await spool.commit(spool.reserve(1), draft("r", BIG))
 
     with_spool(script, faults=Faults(capacity_bytes=2**30))
@@ -202,7 +202,7 @@ def test_a_spool_without_room_for_a_segment_opens_full_and_starts_when_there_is(
         with pytest.raises(TurnAway, match="spool_full"):
             spool.reserve(1)
         spool.set_dead_bytes(0)
-        await anyio.sleep(1)
+        await elapse(1)
         await spool.commit(spool.reserve(1), draft("r"))
 
     with_spool(script, dead_bytes=CONFIG.spool_bytes_max)
@@ -286,7 +286,7 @@ def test_a_slow_disk_holds_up_commits_and_nothing_else() -> None:
         disk.faults.flush_seconds = 2.0
         started = anyio.current_time()
         commit = spool.submit(spool.reserve(1), draft("a"))
-        await anyio.sleep(0.01)
+        await elapse(0.01)
         assert anyio.current_time() - started < 0.05
         await commit.wait()
         assert anyio.current_time() - started >= 2.0
