@@ -64,13 +64,19 @@ class Acquirer:
         self._etag: str | None = None
         self._refused: tuple[str, DocumentInvalid] | None = None
         self.root_held = anyio.Event()
+        self._unsaved: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._unreadable = False
         self.current: Snapshot | None = None
-        self.persist_degraded = False
 
     @property
     def root(self) -> Root | None:
         """The newest verified root; None before the first."""
         return self._root
+
+    @property
+    def persist_degraded(self) -> bool:
+        """Whether a restart might find no policy, or an older one."""
+        return self._unreadable or bool(self._unsaved) or not self._store.writable
 
     @property
     def root_version(self) -> int | None:
@@ -82,8 +88,11 @@ class Acquirer:
         Nothing there is no error. Raises OSError, and DocumentInvalid for what was refused; what
         was accepted before that stays held.
         """
-        stored = await self._store.load()
-        self.persist_degraded = not self._store.writable
+        try:
+            stored = await self._store.load()
+        except OSError:
+            self._unreadable = True
+            raise
         for envelope in stored.roots:
             # A root of another chain may lie behind one that is good; what is good is used.
             try:
@@ -109,9 +118,10 @@ class Acquirer:
         """Fetch and accept what is newest.
 
         ``probe_root``: look for a newer root first. Raises FetchFailed; DocumentInvalid for a
-        refused candidate; a failing disk is noted in ``persist_degraded`` and nothing else.
+        refused candidate. A failing disk only shows in ``persist_degraded``.
         """
         now_us = self._time.now_us()
+        await self._save_what_is_not()
         if probe_root or self._root is None or self._root_expired(now_us):
             await self._walk_roots()
         trusted.check_root(self._held_root(), now_us)
@@ -194,14 +204,14 @@ class Acquirer:
                 self._refused = (pin.digest, error)
             await self._keep_evidence(error.reason, data)
             raise
-        await self._keep(lambda: self._store.save_bundle(pin.digest, data))
+        await self._keep("bundle", lambda: self._store.save_bundle(pin.digest, data))
         return content
 
     async def _kept_bundle(self, digest: str) -> bytes | None:
         try:
             return await self._store.read_bundle(digest)
         except OSError:
-            self.persist_degraded = True
+            self._unreadable = True
             return None
 
     async def _open_bundle(self, data: bytes, head: Head, *, expired_ok: bool = False) -> Content:
@@ -239,8 +249,7 @@ class Acquirer:
 
     async def _persist(self, data: bytes, head: Head) -> None:
         floors = trusted.raised(self._floors, self._held_root(), head)
-        self.persist_degraded = not self._store.writable
-        await self._keep(lambda: self._store.save_head(data, floors))
+        await self._keep("head", lambda: self._store.save_head(data, floors))
 
     async def _walk_roots(self) -> None:
         for _ in range(ROOT_WALK_MAX):
@@ -251,7 +260,7 @@ class Acquirer:
                     raise DocumentInvalid("pin", "the source has no root 1")
                 return
             self._accept_root(data)
-            await self._keep(self._saver_of_root(wanted, data))
+            await self._keep(f"root {wanted}", self._saver_of_root(wanted, data))
 
     def _saver_of_root(self, version: int, data: bytes) -> Callable[[], Awaitable[None]]:
         return lambda: self._store.save_root(version, data)
@@ -270,12 +279,19 @@ class Acquirer:
         return self._root
 
     async def _keep_evidence(self, reason: str, data: bytes) -> None:
-        name = f"{self._time.now_us():020d}-{reason}.json"
-        await self._keep(lambda: self._store.quarantine(name, data))
+        with contextlib.suppress(OSError):
+            await self._store.quarantine(f"{self._time.now_us():020d}-{reason}.json", data)
 
-    async def _keep(self, save: Callable[[], Awaitable[None]]) -> None:
-        try:
-            await save()
-        except OSError:
-            # The policy in memory is verified; a disk that is full must not stop a newer one.
-            self.persist_degraded = True
+    async def _keep(self, name: str, save: Callable[[], Awaitable[None]]) -> None:
+        # A head goes to the disk after all that it rests on, so it always stands last.
+        self._unsaved.pop(name, None)
+        self._unsaved[name] = save
+        await self._save_what_is_not()
+
+    async def _save_what_is_not(self) -> None:
+        # The policy in memory is verified; a disk that is full must not stop a newer one. What
+        # could not be written is tried again with each refresh.
+        with contextlib.suppress(OSError):
+            for name, save in list(self._unsaved.items()):
+                await save()
+                del self._unsaved[name]

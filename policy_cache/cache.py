@@ -96,6 +96,7 @@ class PolicyCache:
         self._root_probed_at: float | None = None
         self._asked_at: float | None = None
         self._reported_digest: str | None = None
+        self._was_degraded = False
         self._future_head = False
         self._equivocation = False
         self._update_required = False
@@ -115,7 +116,6 @@ class PolicyCache:
         except DocumentInvalid as error:
             self._refused(error)
         except OSError as error:
-            self._acquirer.persist_degraded = True
             self._report("policy_persist_failed", f"cannot read {self._config.directory}: {error}")
 
     async def run(self) -> None:
@@ -216,8 +216,10 @@ class PolicyCache:
         self._last_success_us = self._clock.wall_us()
         self._future_head = False
         self._update_required = False
-        if result in ("activated", "refreshed") and self._acquirer.persist_degraded:
-            self._report("policy_persist_failed", f"nothing is kept in {self._config.directory}")
+        degraded = self._acquirer.persist_degraded
+        if degraded and not self._was_degraded:
+            self._report("policy_persist_failed", f"cannot write {self._config.directory}")
+        self._was_degraded = degraded
 
     def _failed(self, counter: str, detail: str) -> None:
         self._counters[counter] += 1

@@ -132,7 +132,7 @@ class PolicyStore:
     def _prepare(self, files: FileSystem) -> None:
         for path in (f"{self._directory}/roots", self._blobs, f"{self._directory}/quarantine"):
             files.make_directory(path, _DIRECTORY_MODE)
-        for path in (f"{self._directory}/blobs", self._directory):
+        for path in (f"{self._directory}/blobs", self._directory, _parent(self._directory)):
             files.sync_directory(path)
         if self._lock is None:
             self._lock = files.lock(f"{self._directory}/LOCK")
@@ -145,6 +145,11 @@ class PolicyStore:
         names = [name for name in files.list_directory(self._blobs) if name != _hex(kept or "")]
         for name in names[: max(0, len(names) - POLICY_BLOBS_KEPT_MAX)]:
             files.unlink(f"{self._blobs}/{name}")
+
+
+def _parent(path: str) -> str:
+    above, slash, _ = path.rstrip("/").rpartition("/")
+    return above or slash or "."
 
 
 def _hex(digest: str) -> str:

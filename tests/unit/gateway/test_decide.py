@@ -65,7 +65,7 @@ def test_only_decide_makes_a_permit() -> None:
     with pytest.raises(AttributeError):
         good.upstreams = ()
     with pytest.raises(AttributeError):
-        setattr(good, "extra", 1)
+        good.extra = 1
 
 
 def test_without_a_verified_policy_every_call_is_refused() -> None:
