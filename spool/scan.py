@@ -56,6 +56,8 @@ class Stretch(msgspec.Struct, frozen=True):
 
 
 class SegmentEnd(msgspec.Struct, frozen=True):
+    """The end frame; ``next_seq`` begins the next segment."""
+
     offset: int
     next_seq: int
 

@@ -12,85 +12,21 @@ kernel may have marked the pages clean, and a second sync would report a success
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Callable
 from functools import partial
 
 import anyio
 
-from gateway import limits
 from gateway.errors import TurnAway
 from gateway.ports import Disk, Lock, Receipt, Reservation, SealDraft
 from gateway.record import Record
-from gateway.seal import Sealed
 from spool import frame, home
+from spool.commit import Batch, SpoolCommit, SpoolReservation
 from spool.config import SpoolConfig, check_config
 from spool.quota import Quota
 from spool.scan import Stretch
 from spool.shelf import Shelf
 from spool.status import CommitTimes, SpoolStatus, spool_alarms
-
-
-class SpoolReservation:
-    """Room for some records of one call; see ``gateway.ports.Reservation``."""
-
-    __slots__ = ("_quota", "left")
-
-    def __init__(self, quota: Quota, records: int) -> None:
-        self._quota = quota
-        self.left = records
-        quota.reserved_bytes += records * frame.FRAME_BYTES_MAX
-
-    def take(self, records: int) -> None:
-        """Use room for ``records``. Raises ValueError when that much was not reserved."""
-        if records > self.left:
-            raise ValueError(f"{records} records to commit, room reserved for {self.left}")
-        self.left -= records
-        self._quota.reserved_bytes -= records * frame.FRAME_BYTES_MAX
-
-    def release(self) -> None:
-        """Give back what was not used. Harmless when called twice."""
-        self.take(self.left)
-
-
-class _Batch:
-    """Records that are written and synced together; ``done`` is set when that is over."""
-
-    __slots__ = ("done", "failure", "frame_bytes", "records")
-
-    def __init__(self) -> None:
-        self.records: list[Sealed] = []
-        self.frame_bytes = 0
-        self.done = anyio.Event()
-        self.failure: str | None = None
-
-    @property
-    def whole(self) -> bool:
-        return (
-            len(self.records) >= limits.BATCH_RECORDS_MAX
-            or self.frame_bytes >= limits.BATCH_BYTES_MAX
-        )
-
-    def fail(self, why: str) -> None:
-        self.failure = why
-        self.done.set()
-
-
-class SpoolCommit:
-    """Records on their way to the disk; see ``gateway.ports.Commit``."""
-
-    __slots__ = ("_batch", "_receipts")
-
-    def __init__(self, batch: _Batch, receipts: list[Receipt]) -> None:
-        self._batch = batch
-        self._receipts = receipts
-
-    async def wait(self) -> list[Receipt]:
-        """Return once the records are durable. Raises TurnAway (``disk_failed``)."""
-        batch = self._batch
-        if not batch.done.is_set():
-            await batch.done.wait()
-        if batch.failure is not None:
-            raise TurnAway("disk_failed", batch.failure)
-        return self._receipts
 
 
 class Spool:
@@ -101,7 +37,13 @@ class Spool:
     """
 
     def __init__(
-        self, disk: Disk, config: SpoolConfig, sealer: SealDraft, instance: str, lock: Lock
+        self,
+        disk: Disk,
+        config: SpoolConfig,
+        sealer: SealDraft,
+        instance: str,
+        lock: Lock,
+        timer: Callable[[], float],
     ) -> None:
         """Use ``open``, which makes the directory and takes its lock."""
         self.instance = instance
@@ -116,8 +58,8 @@ class Spool:
         self._root = config.directory
         self._sealer = sealer
         self._lock = lock
-        self._batch = _Batch()
-        self._whole_batches: deque[_Batch] = deque()
+        self._batch = Batch()
+        self._whole_batches: deque[Batch] = deque()
         self._last_seq = -1
         self._last_kind = ""
         self._wake = anyio.Event()
@@ -126,6 +68,7 @@ class Spool:
         self._running = False
         self._turn_away_with: str | None = None
         self._failure: str | None = None
+        self._timer = timer
         self._times = CommitTimes()
         self._refused: Counter[str] = Counter()
         self._changed: anyio.Event | None = None
@@ -143,16 +86,19 @@ class Spool:
         instance: str,
         *,
         dead_bytes: int = 0,
+        timer: Callable[[], float] = anyio.current_time,
     ) -> Spool:
         """A spool for a new instance, whose directory must not hold records yet.
 
         ``dead_bytes``: what recovered instances still take of the quota. Without room for a
         first segment the spool opens all the same, as full, so that they can be shipped.
+        ``timer``: seconds, for the times in the status; a loop's own clock may tick in
+        milliseconds, as uvloop's does.
         Raises ConfigInvalid (place, rights, quota) and TurnAway (``disk_failed``).
         """
         check_config(config)
         lock = await home.make_home(disk, config.directory, instance)
-        spool = cls(disk, config, sealer, instance, lock)
+        spool = cls(disk, config, sealer, instance, lock, timer)
         spool.quota.dead_bytes = dead_bytes
         try:
             await spool.shelf.start()
@@ -245,7 +191,7 @@ class Spool:
         batch = self._batch
         if batch.whole:
             self._whole_batches.append(batch)
-            batch = self._batch = _Batch()
+            batch = self._batch = Batch()
         receipts = []
         for draft in drafts:
             sealed = self._sealer.seal(draft)
@@ -297,17 +243,17 @@ class Spool:
                 self._wake = anyio.Event()
                 await self._wake.wait()
 
-    def _next_batch(self) -> _Batch | None:
+    def _next_batch(self) -> Batch | None:
         if self._whole_batches:
             return self._whole_batches.popleft()
         batch = self._batch
         if not batch.records:
             return None
-        self._batch = _Batch()
+        self._batch = Batch()
         return batch
 
-    async def _write(self, batch: _Batch) -> None:
-        started = anyio.current_time()
+    async def _write(self, batch: Batch) -> None:
+        started = self._timer()
         written = False
         try:
             await self.shelf.write(batch.records)
@@ -319,7 +265,9 @@ class Spool:
                 batch.fail(self._fail("the spool was stopped while records were written"))
         if written:
             batch.done.set()
-            self._times.note(started, anyio.current_time(), len(batch.records), self.durable_seq)
+            took_seconds = self._timer() - started
+            self._times.note(took_seconds, len(batch.records))
+            self._times.became_durable(anyio.current_time(), self.durable_seq)
             self._note_change()
 
     def _fail(self, why: str) -> str:

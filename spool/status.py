@@ -111,14 +111,17 @@ class CommitTimes:
         self._recent: deque[float] = deque(maxlen=_TIMES_KEPT)
         self._ages: deque[tuple[int, float]] = deque()
 
-    def note(self, started: float, ended: float, records: int, durable_seq: int) -> None:
-        """One batch became durable."""
+    def note(self, took_seconds: float, records: int) -> None:
+        """One batch was written."""
         self._records += records
         self._batches += 1
-        self._slow += ended - started > 1.0
-        self._recent.append(ended - started)
-        if not self._ages or ended - self._ages[-1][1] >= _AGE_STEP_SECONDS:
-            self._ages.append((durable_seq, ended))
+        self._slow += took_seconds > 1.0
+        self._recent.append(took_seconds)
+
+    def became_durable(self, now: float, durable_seq: int) -> None:
+        """Records up to ``durable_seq`` wait for the store from here on."""
+        if not self._ages or now - self._ages[-1][1] >= _AGE_STEP_SECONDS:
+            self._ages.append((durable_seq, now))
 
     def acknowledged(self, through_seq: int) -> None:
         """Records up to ``through_seq`` no longer wait."""

@@ -1,214 +1,21 @@
 """Every record reaches the store exactly as it is, whatever the store answers meanwhile.
 
-The store here is small and misbehaves on demand; the real one is tested with the real spool
-elsewhere.
+The store here misbehaves on demand; the real one is tested with the real spool elsewhere.
 """
 
 from __future__ import annotations
-
-import gzip
-from collections.abc import Awaitable, Callable
 
 import anyio
 import msgspec
 import pytest
 
-from gateway import limits, record
-from gateway.documents import RequestOf
+from gateway import limits
 from gateway.ports import Receipt, ServiceAnswer, ServiceUnreachable
-from gateway.seal import parse_envelope, record_hash, record_pae, unbase64
-from gateway.shipping import ShipAnswer, ShipException, ShipHead, encode_answer
-from spool.config import SpoolConfig
-from spool.recover import find_dead
-from spool.ship import Shipper
-from spool.spool import Spool
+from gateway.shipping import ShipException, ShipHead
 from tests.sim.disk import SimDisk
-from tests.sim.loop import elapse, simulate
-from tests.sim.records import draft, instance_id, seal_draft, sealer
-
-ROOT = "/var/spool"
-CONFIG = SpoolConfig(directory=ROOT, segment_bytes=256 * 1024, spool_bytes_max=4 * 1024 * 1024)
-Misbehave = Callable[[int, list[int]], ServiceAnswer | None]
-"""(request number, seqs) → an answer instead of the store's own, or None; may raise."""
-
-
-class Chance:
-    """An ``Entropy`` without chance."""
-
-    def bytes(self, count: int) -> bytes:
-        return bytes(count)
-
-    def fraction(self) -> float:
-        return 0.5
-
-
-class Wall:
-    """A ``WallClock`` that follows the loop."""
-
-    def wall_us(self) -> int:
-        return round(anyio.current_time() * 1_000_000)
-
-    def source(self) -> str:
-        return "simulated"
-
-    def error_ms(self) -> int | None:
-        return None
-
-    def mono_us(self) -> int:
-        return self.wall_us()
-
-    def boot_id(self) -> str | None:
-        return None
-
-
-class Store:
-    """Keeps what comes: (instance, seq) → record hash. Implements ``ports.Service``."""
-
-    def __init__(self, misbehave: Misbehave | None = None) -> None:
-        self.kept: dict[tuple[str, int], str] = {}
-        self.sizes: list[int] = []
-        self.times: list[float] = []
-        self.of: list[RequestOf | None] = []
-        self.keep_first = False
-        self._misbehave = misbehave
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        headers: dict[str, str] | None = None,
-        body: bytes = b"",
-        of: RequestOf | None = None,
-        answer_bytes_max: int | None = None,
-        timeout_seconds: float | None = None,
-    ) -> ServiceAnswer:
-        assert (method, path) == ("POST", "/v1/records")
-        assert headers == {"content-type": "application/jsonl", "content-encoding": "gzip"}
-        await elapse(0.01)
-        came = [self._read(line) for line in gzip.decompress(body).splitlines()]
-        seqs = [seq for _, seq, _ in came]
-        assert seqs == sorted(set(seqs)), "in seq order"
-        assert of is None or (of.first_seq, of.last_seq) == (seqs[0], seqs[-1])
-        self.sizes.append(len(came))
-        self.times.append(anyio.current_time())
-        self.of.append(of)
-        if self.keep_first:
-            self._keep(came)
-        if self._misbehave is not None:
-            other = self._misbehave(len(self.sizes), seqs)
-            if other is not None:
-                return other
-        exceptions = self._keep(came)
-        head = ShipHead(seq=seqs[-1], record_hash=came[-1][2])
-        return taken(seqs[-1], exceptions, head)
-
-    def _keep(self, came: list[tuple[str, int, str]]) -> list[ShipException]:
-        exceptions = []
-        for instance, seq, digest in came:
-            if self.kept.setdefault((instance, seq), digest) != digest:
-                exceptions.append(ShipException(seq=seq, code="fork"))
-        return exceptions
-
-    def _read(self, line: bytes) -> tuple[str, int, str]:
-        envelope = parse_envelope(line)
-        payload = unbase64(envelope.payload, "payload")
-        chain = record.decode_leading(payload).chain
-        signature = unbase64(envelope.signatures[0].sig, "signature")
-        return chain.instance, chain.seq, record_hash(record_pae(payload), signature)
-
-
-def taken(
-    through_seq: int, exceptions: list[ShipException] | None = None, head: ShipHead | None = None
-) -> ServiceAnswer:
-    answer = ShipAnswer(
-        through_seq=through_seq,
-        exceptions=exceptions or [],
-        runs=None,
-        head=head,
-        checkpoint=None,
-        consistency=None,
-    )
-    return ServiceAnswer(status=200, headers={}, body=encode_answer(answer))
-
-
-def refusal(status: int, code: str = "", **headers: str) -> ServiceAnswer:
-    body = msgspec.json.encode({"error": {"type": "gatepost", "code": code}})
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return ServiceAnswer(status=status, headers=named, body=body)
-
-
-class World:
-    """A spool and its shipper, both running."""
-
-    def __init__(self, disk: SimDisk, spool: Spool, shipper: Shipper, store: Store) -> None:
-        self.disk = disk
-        self.spool = spool
-        self.shipper = shipper
-        self.store = store
-        self.certified = True
-        self.posted: list[str] = []
-
-    async def commit(self, count: int, payload_bytes: int = 300) -> None:
-        for first in range(0, count, 10):
-            size = min(10, count - first)
-            reservation = self.spool.reserve(size)
-            drafts = [draft(f"r{first + index}", payload_bytes) for index in range(size)]
-            await self.spool.commit(reservation, *drafts)
-
-    async def shipped(self, seconds: float = 3_600.0) -> None:
-        """Until nothing is left, within that virtual time."""
-        with anyio.fail_after(seconds):
-            while self.shipper.backlog_records:
-                await elapse(0.01)
-
-    @property
-    def seqs(self) -> list[int]:
-        """What the store has of this instance."""
-        return sorted(seq for instance, seq in self.store.kept if instance == self.spool.instance)
-
-
-def ship(
-    script: Callable[[World], Awaitable[None]],
-    misbehave: Misbehave | None = None,
-    *,
-    config: SpoolConfig = CONFIG,
-    disk: SimDisk | None = None,
-    number: int = 1,
-    seed: int = 1,
-) -> World:
-    """Run ``script`` in a world with a running spool and shipper; returns that world."""
-    place = disk or SimDisk(seed)
-    store = Store(misbehave)
-    worlds: list[World] = []
-
-    async def world() -> None:
-        dead, _ = await find_dead(place, ROOT, wall_us=0)
-        spool = await Spool.open(place, config, sealer(number), instance_id(number))
-
-        async def post_certificate(instance: str) -> None:
-            made.posted.append(instance)
-
-        shipper = Shipper(
-            spool,
-            store,
-            config=config,
-            entropy=Chance(),
-            clock=Wall(),
-            may_ship=lambda: made.certified,
-            post_certificate=post_certificate,
-            dead=dead,
-        )
-        made = World(place, spool, shipper, store)
-        worlds.append(made)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(spool.run)
-            tasks.start_soon(shipper.run)
-            await script(made)
-            tasks.cancel_scope.cancel()
-
-    simulate(seed, world)
-    return worlds[0]
+from tests.sim.loop import elapse
+from tests.sim.records import draft, instance_id, seal_draft
+from tests.sim.shipping import CONFIG, Store, World, refusal, ship, taken
 
 
 def test_every_record_arrives_in_order_and_whole_segments_go() -> None:
@@ -333,7 +140,7 @@ def test_one_record_that_the_store_refuses_is_found_and_kept_aside() -> None:
         path = f"{world.spool.directory}/quarantine/refused-{77:020d}.jsonl"
         why, line = world.disk.content(path).splitlines()
         assert msgspec.json.decode(why)["status"] == 400
-        assert world.store._read(line)[:2] == (world.spool.instance, 77)
+        assert world.store.read_line(line)[:2] == (world.spool.instance, 77)
         assert world.spool.status().bytes_quarantined == len(world.disk.content(path))
 
     ship(script, poison)
