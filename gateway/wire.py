@@ -1,7 +1,7 @@
 """The two ends of one call as the exchange sees them: the application's and the upstream's.
 
 Owns: Protocols for a request that came in and a request that goes out, and the values they
-carry. Refuses: HTTP itself (``http1.py``) and sockets (``io/serve.py``, ``io/upstream.py``).
+carry. Refuses: HTTP itself (``http1.py``) and sockets (``io/incoming.py``, ``io/upstream.py``).
 """
 
 from __future__ import annotations
@@ -83,7 +83,8 @@ class Incoming(Protocol):
     async def send_head(
         self, status: int, headers: tuple[tuple[str, str], ...], content_length: int | None
     ) -> None:
-        """Send the head of a passed-on answer at once. None: chunked (or until close on 1.0)."""
+        """Send the head of a passed-on answer. None: chunked (until close on 1.0), and at once;
+        with a length it goes out together with the first bytes, or the end, that follow."""
 
     async def send(self, data: bytes) -> None:
         """Send body bytes; waits while the application does not read. Raises ApplicationGone."""
