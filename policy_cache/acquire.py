@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 import anyio
+import anyio
 import anyio.to_thread
 
 from gateway import roots, seal
@@ -66,6 +67,7 @@ class Acquirer:
         self.root_held = anyio.Event()
         self._unsaved: dict[str, Callable[[], Awaitable[None]]] = {}
         self._unreadable = False
+        self.root_held = anyio.Event()
         self.current: Snapshot | None = None
 
     @property
@@ -77,6 +79,11 @@ class Acquirer:
     def persist_degraded(self) -> bool:
         """Whether a restart might find no policy, or an older one."""
         return self._unreadable or bool(self._unsaved) or not self._store.writable
+
+    @property
+    def root(self) -> Root | None:
+        """The newest verified root; it may have expired."""
+        return self._root
 
     @property
     def root_version(self) -> int | None:
@@ -271,6 +278,7 @@ class Acquirer:
             self._root = roots.open_first(envelope, self._config.root_fingerprint)
         else:
             self._root = roots.open_next(envelope, self._root)
+        self.root_held.set()
         self.root_held.set()
 
     def _held_root(self) -> Root:

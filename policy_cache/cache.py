@@ -14,6 +14,7 @@ import anyio
 import msgspec
 
 from gateway.documents import Root
+from gateway.documents import Root
 from gateway.errors import DocumentInvalid
 from gateway.limits import POLICY_REFRESH_NOW_SECONDS_MIN
 from gateway.ports import Disk, Entropy, WallClock
@@ -155,6 +156,19 @@ class PolicyCache:
 
     async def wait_root(self) -> None:
         """Return once a root is held."""
+        await self._acquirer.root_held.wait()
+
+    async def wait_unlocked(self) -> None:
+        """Return once the policy is not locked; at once if it is not."""
+        await self._unlocked.wait()
+
+    @property
+    def root(self) -> Root | None:
+        """The newest verified root, whose other roles others need; None before the first."""
+        return self._acquirer.root
+
+    async def wait_root(self) -> None:
+        """Return once there is a verified root."""
         await self._acquirer.root_held.wait()
 
     async def aclose(self) -> None:

@@ -33,6 +33,7 @@ EVENTS: Final = frozenset(
         "policy_rejected",
         "policy_locked",
         "policy_unreachable",
+        "policy_persist_failed",
         "spool_failed",
         "spool_full",
         "shipping_failed",

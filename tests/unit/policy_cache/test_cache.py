@@ -105,7 +105,11 @@ def test_a_first_refresh_fetches_root_head_and_bundle() -> None:
         cache = world.cache()
         await cache.load()
         assert (cache.current(), cache.status().state) == (None, "empty")
-        assert await cache.refresh() == "activated"
+        assert cache.root is None
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cache.wait_root)
+            assert await cache.refresh() == "activated"
+        assert cache.root == world.publisher.open_root()
         status = cache.status()
         assert (status.state, status.version, status.root_version) == ("fresh", 1, 1)
         assert [name for _, name in world.source.asked] == ["root 1", "root 2", "head", "bundle"]
@@ -282,7 +286,9 @@ def test_a_lock_takes_effect_before_anything_else_is_fetched() -> None:
         assert "rollback" in await _later(cache)
         assert cache.status().state == "locked"
         world.publish(2)
-        assert await _later(cache) == "activated"
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(cache.wait_unlocked)
+            assert await _later(cache) == "activated"
         assert (held(cache).version, cache.status().state) == (2, "fresh")
 
     in_time(main)
