@@ -120,7 +120,8 @@ class Found(NamedTuple):
 
 def without_overlaps(found: Sequence[Found], rules: Sequence[Rule]) -> list[Found]:
     """``found`` in order of place; of two that overlap the higher level stays, then the rule that
-    stands earlier in the pack, then the longer one. The level of a text never sinks by it."""
+    stands earlier in the pack, then the longer one. So the level of a text never sinks, but for
+    what a rule says it ``contains``."""
 
     def rank(one: Found) -> tuple[int, int, int, int]:
         level = LEVEL_RANK[rules[one.rule].level]
@@ -128,7 +129,7 @@ def without_overlaps(found: Sequence[Found], rules: Sequence[Rule]) -> list[Foun
 
     kept: list[Found] = []
     places: list[int] = []
-    for one in sorted(found, key=rank):
+    for one in sorted(_without_contained(found, rules), key=rank):
         index = bisect_left(places, one.start)
         clear_before = index == 0 or kept[index - 1].end <= one.start
         clear_after = index == len(kept) or one.end <= kept[index].start
@@ -136,3 +137,18 @@ def without_overlaps(found: Sequence[Found], rules: Sequence[Rule]) -> list[Foun
             kept.insert(index, one)
             places.insert(index, one.start)
     return kept
+
+
+def _without_contained(found: Sequence[Found], rules: Sequence[Rule]) -> list[Found]:
+    """``found`` without what stands whole inside a finding whose rule contains it."""
+    containers = [one for one in found if rules[one.rule].contains]
+    return [
+        one
+        for one in found
+        if not any(
+            whole.start <= one.start
+            and one.end <= whole.end
+            and rules[one.rule].id in rules[whole.rule].contains
+            for whole in containers
+        )
+    ]

@@ -49,15 +49,15 @@ _CARD_GROUPS: Final = frozenset(
 _GLUE: Final = b"._/"
 """Between digits these make one number or path of several; only a printed grouping may use them."""
 
-_IBAN_LENGTHS: Final = MappingProxyType(
+IBAN_LENGTHS: Final = MappingProxyType(
     {
         "NO": 15,
         "BE": 16,
         **dict.fromkeys(("DK", "FO", "FI", "GL", "NL", "SD", "FK"), 18),
         **dict.fromkeys(("MK", "SI"), 19),
         **dict.fromkeys(("AT", "BA", "EE", "KZ", "XK", "LT", "LU", "MN"), 20),
-        **dict.fromkeys(("CR", "HR", "LV", "LI", "CH"), 21),
-        **dict.fromkeys(("BH", "BG", "GE", "DE", "IE", "ME", "RS", "GB", "VA"), 22),
+        **dict.fromkeys(("HR", "LV", "LI", "CH"), 21),
+        **dict.fromkeys(("BH", "BG", "CR", "GE", "DE", "IE", "ME", "RS", "GB", "VA"), 22),
         **dict.fromkeys(("TL", "GI", "IL", "IQ", "AE", "SO", "OM"), 23),
         **dict.fromkeys(("AD", "CZ", "MD", "PK", "RO", "SA", "SK", "ES", "SE", "TN", "VG"), 24),
         **dict.fromkeys(("LY", "PT", "ST"), 25),
@@ -147,9 +147,9 @@ def carve_ibans(run: bytes) -> list[tuple[int, int]]:
     for offset, value in enumerate(run):
         if value not in b" -":
             compact.append(value)
-        if len(compact) == 2 and bytes(compact).upper().decode("ascii") not in _IBAN_LENGTHS:
+        if len(compact) == 2 and bytes(compact).upper().decode("ascii") not in IBAN_LENGTHS:
             return []
-        if len(compact) >= 15 and len(compact) == _IBAN_LENGTHS[compact[:2].upper().decode()]:
+        if len(compact) >= 15 and len(compact) == IBAN_LENGTHS[compact[:2].upper().decode()]:
             following = run[offset + 1 : offset + 2]
             whole = not following.isalnum()
             return [(0, offset + 1)] if whole and is_iban(bytes(compact)) else []

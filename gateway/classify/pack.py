@@ -57,7 +57,8 @@ class Rule(_Data, frozen=True, kw_only=True):
     ``before`` and ``after``: bytes around the end of a ``find`` hit in which ``match`` looks.
     ``carve``: name of the function that takes numbers out of a longer match (``checks.CARVERS``).
     ``checks``: names of tests that every candidate must pass (``checks.CHECKS``). ``context``:
-    if not empty, one of these words must stand near.
+    if not empty, one of these words must stand near. ``contains``: rules whose findings inside
+    one of this rule are part of it, because this rule's check is the stronger one.
     """
 
     id: Name
@@ -72,6 +73,7 @@ class Rule(_Data, frozen=True, kw_only=True):
     carve: str | None = None
     checks: tuple[str, ...] = ()
     context: tuple[str, ...] = ()
+    contains: tuple[str, ...] = ()
     tests: RuleTests
 
 
@@ -107,6 +109,11 @@ def read_pack(data: bytes) -> tuple[Pack, str]:
         seen.add(rule.id)
         if not rule.tests.match:
             raise ConfigInvalid(f"rule pack {pack.name}: rule {rule.id!r} has no test to match")
+        unknown = set(rule.contains) - {other.id for other in pack.rules}
+        if unknown:
+            raise ConfigInvalid(
+                f"rule pack {pack.name}: rule {rule.id!r} contains unknown rule {min(unknown)!r}"
+            )
         for member, expression in (("find", rule.find), ("match", rule.match)):
             if _UNBOUNDED.search(_CHARACTER_CLASS.sub("", expression)):
                 raise ConfigInvalid(

@@ -94,16 +94,19 @@ TRIGGER_BASE64: Final = 2
 TRIGGER_ESCAPE: Final = 3
 
 _SUSPECT_UTF8: Final = (
-    r"\xc2[\xad\xb2\xb3\xb9]|"  # soft hyphen, superscripts
-    r"[\xcc-\xdf][\x80-\xbf]|"  # combining marks; Greek to Arabic: look-alikes, other digits
-    r"[\xe0\xe1][\x80-\xbf]|"  # scripts of South and South-East Asia: other digits
-    r"\xe2\x80[\x8b-\x8f\xa8-\xae]|"  # zero width, direction, line separators
-    r"\xe2\x81[\x9f-\xbf]|\xe2\x82[\x80-\x8e]|"  # invisible operators, super- and subscripts
-    r"\xe2(?:\x84|\x85|[\x91-\x93])|"  # letter-like symbols, enclosed characters
-    r"\xef\xb8[\x80-\x8f]|\xef\xbb\xbf|"  # variation selectors, byte order mark
-    r"\xef\xbc[\x8d\x8e\x90-\x99\xa0-\xba]|\xef\xbd[\x81-\x9a]|"  # full width
-    r"\xf0\x9d|\xf0\x9f[\x84\x85\xaf]|\xf3\xa0|"  # mathematical, enclosed, segmented, tags
-    r"[0-9A-Za-z](?:\xc2\xa0|\xe2\x80[\x80-\x8a\x90-\x95\xaf]|\xe2\x88\x92)[0-9A-Za-z]"
+    r"\xc2[\x80-\x9f\xaa\xad\xb2\xb3\xb9\xba]"  # controls, soft hyphen, superscripts
+    r"|\xc4[\xb1-\xb3]|\xc5\xbf|\xc7[\x80-\xbf]|\xc9[\x91\xa1]|[\xca\xcb][\x80-\xbf]"  # Latin forms
+    r"|[\xcc-\xdf][\x80-\xbf]"  # combining marks; Greek to Arabic: look-alikes, other digits
+    r"|[\xe0\xe1][\x80-\xbf]"  # scripts of South and South-East Asia: other digits
+    r"|\xe2\x80[\x8b-\x8f\xa8-\xae]"  # zero width, direction, line separators
+    r"|\xe2\x81[\x9f-\xbf]|\xe2\x82[\x80-\xa8]"  # invisible operators, super- and subscripts
+    r"|\xe2[\x83-\x85\x91-\x93\xb1-\xb7]"  # marks for symbols, letter-like, enclosed
+    r"|\xe3(?:\x80[\xaa-\xad]|\x82[\x99\x9a]|[\x88-\x8f])"  # marks, enclosed numbers, units
+    r"|\xea[\x98-\xaf]"  # scripts of Asia and Africa: other digits
+    r"|\xef(?:\xac|\xb8[\x80-\x8f\xa0-\xaf]|\xbb\xbf|\xbf[\xb9-\xbb])"  # ligatures, selectors
+    r"|\xef\xbc[\x8d\x8e\x90-\x99\xa0-\xba]|\xef\xbd[\x81-\x9a]"  # full width
+    r"|\xf0[\x90-\x9e]|\xf0\x9f[\x84-\x86\xaf]|\xf3\xa0"  # further scripts, mathematical, tags
+    r"|[0-9A-Za-z](?:\xc2\xa0|\xe2\x80[\x80-\x8a\x90-\x95\xaf]|\xe2\x88\x92)[0-9A-Za-z]"
 )
 TRIGGERS: Final = (
     Pattern(r"[\x01-\x08\x0b\x0c\x0e-\x1f\x7f]", once=True),
