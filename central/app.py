@@ -144,7 +144,7 @@ def serve(config: CentralConfig, *, started: Callable[[str], None] | None = None
     ``started`` gets the base URL once requests are accepted. Raises ConfigInvalid.
     """
     with listen(config.host, config.port) as listener:
-        server = _Server(_uvicorn_config(build(config)), base_url(listener), started)
+        server = Server(uvicorn_config(build(config)), base_url(listener), started)
         server.run(sockets=[listener])
 
 
@@ -154,7 +154,8 @@ def base_url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _uvicorn_config(app: Litestar) -> uvicorn.Config:
+def uvicorn_config(app: Litestar) -> uvicorn.Config:
+    """How uvicorn runs ``app``: no logging set-up of its own, no banner, a bounded stop."""
     return uvicorn.Config(
         app,
         http="h11",
@@ -168,8 +169,8 @@ def _uvicorn_config(app: Litestar) -> uvicorn.Config:
     )
 
 
-class _Server(uvicorn.Server):
-    """uvicorn, saying when it accepts."""
+class Server(uvicorn.Server):
+    """uvicorn, saying when it accepts requests."""
 
     def __init__(
         self, config: uvicorn.Config, url: str, started: Callable[[str], None] | None

@@ -41,11 +41,10 @@ class Database:
             self._writer = self._connect()
             _prepare(self._writer, path, schema, version)
             os.chmod(path, 0o600)
-            self._readers = [self._connect() for _ in range(limits.CENTRAL_READERS_MAX)]
         except (sqlite3.Error, OSError) as error:
             raise ConfigInvalid(f"database {path}: {error}") from error
-        for reader in self._readers:
-            reader.execute("PRAGMA query_only=ON")
+        # Idle readers; the limiter bounds how many there ever are.
+        self._readers: list[sqlite3.Connection] = []
         self._write_limiter = anyio.CapacityLimiter(1)
         self._read_limiter = anyio.CapacityLimiter(limits.CENTRAL_READERS_MAX)
 
@@ -77,17 +76,23 @@ class Database:
         return await anyio.to_thread.run_sync(self._read, work, limiter=self._read_limiter)
 
     def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
-        reader = self._readers.pop()
         try:
-            reader.execute("BEGIN")
+            reader = self._readers.pop() if self._readers else self._connect_reader()
             try:
-                return work(reader)
+                reader.execute("BEGIN")
+                try:
+                    return work(reader)
+                finally:
+                    reader.execute("ROLLBACK")
             finally:
-                reader.execute("ROLLBACK")
+                self._readers.append(reader)
         except sqlite3.Error as error:
             raise Refused("storage_failed", f"reading failed: {error}") from error
-        finally:
-            self._readers.append(reader)
+
+    def _connect_reader(self) -> sqlite3.Connection:
+        reader = self._connect()
+        reader.execute("PRAGMA query_only=ON")
+        return reader
 
     def close(self) -> None:
         """Close every connection; the write-ahead log is folded into the file."""

@@ -85,7 +85,7 @@ class RootFiles:
     def require(self, signer: seal.Signer, role: roots.RoleName) -> None:
         """Raise ConfigInvalid unless the newest root lets ``signer`` act in ``role``."""
         if signer.kid not in self.role(role).keys:
-            raise ConfigInvalid(f"keys.{role}: {signer.kid} is not a {role} key of the root")
+            raise ConfigInvalid(f"keys.{role}: the root does not give {signer.kid} the role {role}")
 
     def exact_envelopes(self) -> list[bytes]:
         """Each root as the exact encoding of its envelope: lines of an export, no newline."""

@@ -23,6 +23,7 @@ from gateway.record import Heartbeat, Leading, Rotate, Start
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _INTEGER_MAX: Final = limits.JSON_INTEGER_MAX
+_UNPLACED: Final = -1
 _envelopes: Final = msgspec.json.Decoder(Envelope)
 
 
@@ -84,18 +85,24 @@ def split(data: bytes) -> list[bytes]:
 
 
 def read_batch(
-    lines: list[bytes], keyring: Keyring, tenant: str, region: str, first_seq: int
+    lines: list[bytes], keyring: Keyring, tenant: str, region: str, first_seq: int | None
 ) -> list[Item]:
-    """Every line as an ``Item``, in order. ``first_seq``: of a first line that does not say.
+    """Every line as an ``Item``, in order. ``first_seq``: of the first line, if it is known.
 
-    Keys that the batch itself brings (a start's, a rotation's) count from their line on.
+    Keys that the batch itself brings (a start's, a rotation's) count from their line on. A line
+    that does not say its seq gets the one between its neighbours.
     """
     items: list[Item] = []
-    expected = first_seq
+    expected = _UNPLACED if first_seq is None else first_seq
     for line in lines:
         item = _read_line(line, keyring, tenant, region, expected)
         items.append(item)
-        expected = item.seq + 1
+        expected = _UNPLACED if item.seq == _UNPLACED else item.seq + 1
+    following = len(items)
+    for item in reversed(items):
+        if item.seq == _UNPLACED:
+            item.seq = max(0, following - 1)
+        following = item.seq
     return items
 
 

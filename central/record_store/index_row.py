@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from gateway import limits, record
+from gateway import record
 from gateway.record import Completion, Decision, Record, Start
 from gateway.timestamp import time_micros
 
@@ -93,15 +93,10 @@ def _decision(decoded: Decision) -> IndexRow:
         reason=ruling.reason,
         stage=ruling.stage,
         level=decoded.data.level,
-        policy_version=_integer(decoded.policy.version),
+        policy_version=decoded.policy.version,
         policy_digest=decoded.policy.digest,
         categories=decoded.data.categories,
     )
-
-
-def _integer(number: int | None) -> int | None:
-    # A column holds 64 bits; a record that breaks the format must not break the store.
-    return number if number is not None and abs(number) <= limits.JSON_INTEGER_MAX else None
 
 
 def _micros(text: str) -> int | None:

@@ -171,7 +171,7 @@ def _verify(
         sender=sender.instance,
         instance=keyring.instance,
         items=batch.read_batch(
-            lines, keyring, sender.tenant, sender.region, 0 if of is None else of.first_seq
+            lines, keyring, sender.tenant, sender.region, None if of is None else of.first_seq
         ),
         keyring=keyring,
         received_us=received_us,

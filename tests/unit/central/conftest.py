@@ -12,7 +12,7 @@ from tests.unit.central.deployment import Daemon, Deployment
 
 @pytest.fixture
 def deployment(tmp_path: Path) -> Iterator[Deployment]:
-    made = Deployment(tmp_path)
+    made = Deployment(tmp_path, ["issuer", "records"])
     with made.http:
         yield made
 

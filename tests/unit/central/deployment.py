@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import os
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 from litestar import Litestar
@@ -28,6 +28,7 @@ from gateway import attestation, documents, issuing, record, seal, signed_reques
 from gateway.attestation import EnrolAnswer, NonceAnswer
 from gateway.documents import Enrol, EnrolAttestation, Envelope, RequestOf
 from gateway.issuing import Issued
+from gateway.policy import Grant, Policy
 from gateway.shipping import ShipAnswer
 from gateway.timestamp import time_micros, time_text
 from tests import specimens
@@ -83,7 +84,7 @@ class CountedEntropy:
         return 0.5
 
 
-def root_document(**changes: object) -> Issued:
+def root_document() -> Issued:
     """Root 1: a key per role, everything with threshold 1."""
     signers = {
         "root": ROOT_KEY,
@@ -101,6 +102,28 @@ def root_document(**changes: object) -> Issued:
         keys={s.kid: base64.b64encode(s.public).decode() for s in signers.values()},
         roles={name: issuing.role([signer]) for name, signer in signers.items()},
         signers=[ROOT_KEY],
+    )
+
+
+def bundle(
+    version: int,
+    *signers: seal.Signer,
+    scope: str = SCOPE,
+    epoch: int = 1,
+    not_before_us: int = NOW_US - HOUR_US,
+    expires_us: int = NOW_US + 100 * HOUR_US,
+) -> Issued:
+    """A bundle that allows chat."""
+    return issuing.build_bundle(
+        Policy(grants=[Grant(id="chat", actions=["chat"])]),
+        scope=scope,
+        epoch=epoch,
+        version=version,
+        issued_us=NOW_US,
+        not_before_us=not_before_us,
+        expires_us=expires_us,
+        source=None,
+        signers=signers or [BUNDLE_KEY],
     )
 
 
@@ -176,11 +199,10 @@ class Deployment:
     def as_person(self, name: str) -> dict[str, str]:
         return {"Authorization": f"Bearer {token_of(name)}"}
 
-    def get(self, path: str, name: str = "audrey", **params: str | int) -> msgspec.Raw | dict:  # type: ignore[type-arg]
+    def get(self, path: str, name: str = "audrey", /, **params: str | int) -> Any:  # any JSON
         answer = self.http.get(path, params=params, headers=self.as_person(name))
         assert answer.status_code == 200, answer.text
-        found: dict[str, object] = answer.json()
-        return found
+        return answer.json()
 
 
 class Daemon:
@@ -205,7 +227,7 @@ class Daemon:
 
     # -- records ----------------------------------------------------------------------------
 
-    def seal(self, draft: record.Record, **changes: object) -> seal.Sealed:
+    def write(self, draft: record.Record, **changes: object) -> seal.Sealed:
         """``draft`` of this instance, sealed into its chain."""
         self._drawn += 1
         ours = {
@@ -218,16 +240,16 @@ class Daemon:
 
     def start(self) -> seal.Sealed:
         pub = base64.b64encode(self.signer.public).decode()
-        return self.seal(specimens.START, pub=pub, certificate=None)
+        return self.write(specimens.START, pub=pub, certificate=None)
 
     def decision(self, **changes: object) -> seal.Sealed:
-        return self.seal(specimens.DECISION, **changes)
+        return self.write(specimens.DECISION, **changes)
 
     def completion(self, of: seal.Sealed) -> seal.Sealed:
-        return self.seal(specimens.COMPLETION, of=of.id)
+        return self.write(specimens.COMPLETION, of=of.id)
 
     def end(self) -> seal.Sealed:
-        return self.seal(specimens.SEAL)
+        return self.write(specimens.SEAL)
 
     # -- calls ------------------------------------------------------------------------------
 
@@ -277,16 +299,23 @@ class Daemon:
         return self
 
     def signed(
-        self, method: str, path: str, body: bytes, of: RequestOf | None = None, **changes: object
+        self,
+        method: str,
+        path: str,
+        body: bytes,
+        of: RequestOf | None = None,
+        *,
+        audience: str = signed_request.AUDIENCE,
+        skew_us: int = 0,
     ) -> dict[str, str]:
         value = signed_request.sign_request(
             self.signer,
             self.instance,
-            audience=str(changes.get("audience", "gatepost-central")),
+            audience=audience,
             method=method,
             path=path,
             body=body,
-            now_us=int(str(changes.get("now_us", self.deployment.clock.now_us))),
+            now_us=self.deployment.clock.now_us + skew_us,
             of=of,
         )
         return {"Gatepost-Signed": value}

@@ -10,7 +10,6 @@ import pytest
 from gateway import documents, issuing, seal
 from gateway.documents import PolicyHead
 from gateway.issuing import Issued
-from gateway.policy import Grant, Policy
 from gateway.timestamp import time_micros
 from tests.unit.central.deployment import (
     BUNDLE_KEY,
@@ -19,6 +18,7 @@ from tests.unit.central.deployment import (
     ROOT_KEY,
     SEEDS,
     Deployment,
+    bundle,
     root_document,
 )
 
@@ -26,21 +26,6 @@ HEAD = "/v1/policy/acme%2Fprod/head"
 BUNDLES = "/v1/policy/acme%2Fprod/bundles"
 LOCK = "/v1/policy/acme%2Fprod/lock"
 HEAD_KEYS = {(key := seal.Signer(SEEDS["policy_head"])).kid: key.public}
-
-
-def bundle(version: int, *signers: seal.Signer, **changes: object) -> Issued:
-    members: dict[str, object] = {
-        "scope": "acme/prod",
-        "epoch": 1,
-        "issued_us": NOW_US,
-        "not_before_us": NOW_US - HOUR_US,
-        "expires_us": NOW_US + 100 * HOUR_US,
-        **changes,
-    }
-    content = Policy(grants=[Grant(id="chat", actions=["chat"])])
-    return issuing.build_bundle(
-        content, version=version, source=None, signers=signers or [BUNDLE_KEY], **members
-    )
 
 
 @pytest.fixture

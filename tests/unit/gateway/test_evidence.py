@@ -67,6 +67,7 @@ class Writer:
         self,
         signer: seal.Signer | None = None,
         issuer: seal.Signer = ISSUER,
+        /,
         **changes: object,
     ) -> bytes:
         holder = signer or self.signer
@@ -232,7 +233,7 @@ def test_a_certificate_by_nobody_known_entitles_to_nothing() -> None:
     writer = Writer()
     records = writer.whole()
     lines = export(writer, records)
-    lines[1] = writer.certificate(issuer=OTHER)
+    lines[1] = writer.certificate(None, OTHER)
     assert untrue(verify_export(lines, PIN)) == {
         "signatures": "false",
         "entitlement": "incomplete",
@@ -243,7 +244,7 @@ def test_a_certificate_by_nobody_known_entitles_to_nothing() -> None:
 def test_a_certificate_for_another_place_entitles_to_nothing(changes: dict[str, str]) -> None:
     writer = Writer()
     lines = export(writer, writer.whole())
-    lines[1] = writer.certificate(**changes)
+    lines[1] = writer.certificate(None, ISSUER, **changes)
     assert untrue(verify_export(lines, PIN)) == {"entitlement": "false"}
 
 
@@ -251,7 +252,7 @@ def test_a_record_outside_its_keys_window_is_not_proved() -> None:
     writer = Writer()
     lines = export(writer, writer.whole())
     early = {"not_before": time_text(NOW_US - DAY_US), "not_after": time_text(NOW_US - 1)}
-    lines[1] = writer.certificate(**early)
+    lines[1] = writer.certificate(None, ISSUER, **early)
     report = verify_export(lines, PIN)
     assert untrue(report) == {"entitlement": "incomplete"}
     assert report.exit_code == 3

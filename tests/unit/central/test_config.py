@@ -1,0 +1,110 @@
+"""Configuration and key files: what is refused before anything listens."""
+
+from __future__ import annotations
+
+import base64
+import os
+from pathlib import Path
+
+import pytest
+
+from central import config as configuration
+from central.keys import RootFiles, read_secret
+from gateway.errors import ConfigInvalid
+from tests.unit.central.deployment import root_document, write_key
+
+MINIMAL = """
+roots_directory = "roots"
+[[tenants]]
+name = "acme"
+regions = ["eu-west-1"]
+scope = "acme/prod"
+"""
+
+
+def load(tmp_path: Path, text: str) -> configuration.CentralConfig:
+    path = tmp_path / "central.toml"
+    path.write_text(text)
+    return configuration.load(str(path))
+
+
+def test_defaults_are_those_of_one_machine(tmp_path: Path) -> None:
+    config = load(tmp_path, MINIMAL)
+    assert (config.host, config.port) == ("127.0.0.1", 4143)
+    assert config.services == ["issuer", "policy", "records"]
+    assert config.policy.head_lifetime_seconds == 4 * 3600
+    assert config.roots_directory == str(tmp_path / "roots"), "relative to the file"
+    assert config.tenant_of_scope("acme/prod") == "acme"
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ("port = 70000", "port: 70000"),
+        ("colour = 1", "colour"),
+        ("services = []", "services"),
+        ('services = ["gateway"]', "services"),
+        ("[policy]\nresign_seconds = 99999", "resign_seconds"),
+        ("[policy]\nrefresh_min_seconds = 61", "refresh_min_seconds"),
+        ("[issuer]\ncertificate_seconds = 1", "certificate_seconds"),
+        ('[[people]]\nname="a"\ntenant="acme"\nrole="auditor"\nsha256="x"', "people 'a'"),
+        (f'[[people]]\nname="a"\ntenant="b"\nrole="auditor"\nsha256="{"0" * 64}"', "tenant 'b'"),
+        ('[[people]]\nname="a"\ntenant="acme"\nrole="king"\nsha256="x"', "role"),
+        ('[[hosts]]\nname="h"\ntenant="acme"\nregion="mars"\npub=""', "region 'mars'"),
+        ('[[tenants]]\nname="acme"\nregions=["x"]', "twice"),
+        ('[[tenants]]\nname="Acme!"\nregions=["x"]', "Acme!"),
+        ('[[tenants]]\nname="b"\nregions=[]', "regions is empty"),
+        ('[[tenants]]\nname="b"\nregions=["x"]\nscope="acme/prod"', "same scope"),
+        ('[[tenants]]\nname="b"\nregions=["x"]\nscope="../x"', "not a path"),
+        ("=", "central.toml"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_its_place(tmp_path: Path, extra: str, said: str) -> None:
+    before = extra if "[" not in extra.split("\n")[0] or extra.startswith("services") else ""
+    text = f"{before}\n{MINIMAL}\n{'' if before else extra}"
+    with pytest.raises(ConfigInvalid, match=r"central\.toml") as caught:
+        load(tmp_path, text)
+    assert said in str(caught.value)
+
+
+def test_a_missing_file_is_said(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="No such file"):
+        configuration.load(str(tmp_path / "none.toml"))
+
+
+def test_a_key_file_is_read(tmp_path: Path) -> None:
+    assert read_secret(write_key(tmp_path / "k", b"k" * 32), "issuer") == b"k" * 32
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o666, 0o700 | 0o001])
+def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> None:
+    path = write_key(tmp_path / "k", b"k" * 32, mode)
+    with pytest.raises(ConfigInvalid, match="lets others in"):
+        read_secret(path, "issuer")
+
+
+def test_a_key_behind_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    write_key(tmp_path / "k", b"k" * 32)
+    (tmp_path / "link").symlink_to(tmp_path / "k")
+    with pytest.raises(ConfigInvalid, match="issuer key"):
+        read_secret(str(tmp_path / "link"), "issuer")
+
+
+@pytest.mark.parametrize("text", ["", "not base64!", base64.b64encode(b"short").decode()])
+def test_a_malformed_key_is_refused_and_never_quoted(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "k"
+    path.write_text(text)
+    os.chmod(path, 0o600)
+    with pytest.raises(ConfigInvalid) as caught:
+        read_secret(str(path), "issuer")
+    assert not text or text not in str(caught.value)
+
+
+def test_roots_must_be_there_and_chain(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match=r"no 1\.json"):
+        RootFiles(str(tmp_path), None)
+    (tmp_path / "1.json").write_bytes(root_document().envelope)
+    assert RootFiles(str(tmp_path), root_document().digest).current.version == 1
+    (tmp_path / "2.json").write_bytes(root_document().envelope)
+    with pytest.raises(ConfigInvalid, match="version"):
+        RootFiles(str(tmp_path), None)

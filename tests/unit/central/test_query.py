@@ -1,0 +1,282 @@
+"""Questions of people: filters, pages, one record, exports, and whose records they see."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import sqlite3
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+
+from gateway.documents import Envelope
+from gateway.evidence import verify_export
+from gateway.timestamp import time_text
+from tests import specimens
+from tests.unit.central.deployment import NOW_US, Daemon, Deployment, root_document
+
+CALLS = 25
+
+
+class Filled(Deployment):
+    """A deployment with one sealed chain of ``CALLS`` calls, one a second."""
+
+    def fill(self) -> None:
+        daemon = Daemon(self).ready()
+        self.first = daemon
+        sealed = [daemon.start()]
+        for number in range(CALLS):
+            call = daemon.decision(
+                time=msgspec.structs.replace(
+                    specimens.DECISION.time, decided=time_text(NOW_US + number * 1_000_000)
+                ),
+                person=msgspec.structs.replace(
+                    specimens.DECISION.person, id=f"person-{number % 5}"
+                ),
+                policy=msgspec.structs.replace(specimens.DECISION.policy, version=number % 2),
+                data=msgspec.structs.replace(
+                    specimens.DECISION.data, categories=["pii.email"] if number % 3 else []
+                ),
+                decision=msgspec.structs.replace(
+                    specimens.DECISION.decision,
+                    outcome="deny" if number == 7 else "allow",
+                ),
+            )
+            sealed += [call, daemon.completion(call)]
+        self.sealed = [*sealed, daemon.end()]
+        daemon.ship(*self.sealed)
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    made = Filled(tmp_path_factory.mktemp("central"))
+    with made.http:
+        made.fill()
+        yield made
+
+
+def found(filled: Filled, **params: str | int) -> list[dict[str, object]]:
+    return list(filled.get("/v1/records", **params)["items"])
+
+
+@pytest.mark.parametrize(
+    ("params", "count"),
+    [
+        ({"kind": "decision"}, CALLS),
+        ({"person": "person-3"}, 5),
+        ({"person": "person-3", "policy_version": 1}, 3),
+        ({"agent": "claims-bot"}, CALLS),
+        ({"model": "gpt-4.1"}, CALLS),
+        ({"provider": "openai", "route": "openai", "level": "confidential"}, CALLS),
+        ({"outcome": "deny"}, 1),
+        ({"category": "pii.email"}, 16),
+        ({"category": "pii.email", "person": "person-1"}, 3),
+        ({"policy_version": 0, "kind": "decision"}, 13),
+        ({"operation": "chat", "reason": "granted"}, CALLS),
+        ({"tool": "none"}, 0),
+        ({"person": "' OR 1=1 --"}, 0),
+        ({"kind": "seal"}, 1),
+        (
+            {
+                "kind": "decision",
+                "decided_from": time_text(NOW_US + 3_000_000),
+                "decided_to": time_text(NOW_US + 6_000_000),
+            },
+            3,
+        ),
+    ],
+)
+def test_a_filter_finds_exactly_what_it_names(
+    filled: Filled, params: dict[str, str | int], count: int
+) -> None:
+    assert len(found(filled, **params)) == count
+
+
+def test_an_item_says_what_was_recorded(filled: Filled) -> None:
+    (item,) = found(filled, outcome="deny")
+    assert item["person"] == "person-2"
+    assert item["categories"] == ["pii.email"]
+    assert item["certified"] is True
+    assert item["time"] == time_text(NOW_US + 7_000_000)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize("extra", [{}, {"category": "pii.email"}, {"person": "person-1"}])
+def test_pages_follow_each_other_without_gap_or_repetition(
+    filled: Filled, order: str, extra: dict[str, str | int]
+) -> None:
+    whole = [item["id"] for item in found(filled, order=order, kind="decision", **extra)]
+    paged: list[object] = []
+    cursor: dict[str, str | int] = {}
+    while True:
+        page = filled.get("/v1/records", order=order, kind="decision", limit=4, **extra, **cursor)
+        paged += [item["id"] for item in page["items"]]
+        if page["next_cursor"] is None:
+            break
+        cursor = {"cursor": page["next_cursor"]}
+    assert paged == whole
+    times = [str(item["time"]) for item in found(filled, order=order, kind="decision", **extra)]
+    assert times == sorted(times, reverse=order == "newest")
+
+
+def test_a_query_is_one_snapshot_while_new_records_come(deployment: Deployment) -> None:
+    daemon = Daemon(deployment).ready()
+    daemon.ship(daemon.start(), *(daemon.decision() for _ in range(4)))
+    first = deployment.get("/v1/records", limit=2, order="oldest")
+    daemon.ship(*(daemon.decision() for _ in range(4)))
+    ids, cursor = [item["id"] for item in first["items"]], first["next_cursor"]
+    while cursor:
+        page = deployment.get("/v1/records", limit=2, order="oldest", cursor=cursor)
+        assert page["at_size"] == first["at_size"]
+        ids += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    assert len(ids) == len(set(ids)) == 5
+
+
+@pytest.mark.parametrize(
+    ("params", "code"),
+    [
+        ({"persn": "alice"}, "bad_filter"),
+        ({"limit": "0x10"}, "bad_filter"),
+        ({"limit": "1001"}, "bad_filter"),
+        ({"policy_version": "9" * 30}, "bad_filter"),
+        ({"decided_from": "yesterday"}, "bad_filter"),
+        ({"order": "sideways"}, "bad_filter"),
+        ({"cursor": "%%%"}, "bad_cursor"),
+        ({"cursor": "bm9wZQ"}, "bad_cursor"),
+        ({"region": "us-east-1"}, "not_found"),
+        ({"tenant": "globex"}, "not_found"),
+    ],
+)
+def test_a_question_that_cannot_be_understood_is_refused(
+    filled: Filled, params: dict[str, str], code: str
+) -> None:
+    answer = filled.http.get("/v1/records", params=params, headers=filled.as_person("audrey"))
+    assert answer.json()["error"]["code"] == code
+
+
+def test_a_cursor_serves_only_its_own_query(filled: Filled) -> None:
+    cursor = filled.get("/v1/records", limit=2, kind="decision")["next_cursor"]
+    answer = filled.http.get(
+        "/v1/records",
+        params={"limit": 2, "cursor": cursor},
+        headers=filled.as_person("audrey"),
+    )
+    assert answer.json()["error"]["code"] == "bad_cursor"
+
+
+def test_one_record_is_found_by_id_and_by_hash_with_its_exact_bytes(filled: Filled) -> None:
+    sealed = filled.sealed[1]
+    by_id = filled.get(f"/v1/records/{sealed.id}")
+    assert filled.get(f"/v1/records/{sealed.hash}") == by_id
+    assert base64.b64decode(by_id["payload"]) == sealed.payload
+    assert base64.b64decode(by_id["signature"]) == sealed.signature
+    assert by_id["leading"]["chain"]["seq"] == 1
+    assert by_id["certificate"] is not None
+    assert by_id["completions"] == [filled.sealed[2].id]
+
+
+@pytest.mark.parametrize("name", ["nothing", "sha256:" + "0" * 64, "sha256:zz", "%2e%2e"])
+def test_a_record_that_is_not_there_is_not_found(filled: Filled, name: str) -> None:
+    answer = filled.http.get(f"/v1/records/{name}", headers=filled.as_person("audrey"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (404, "not_found")
+
+
+def test_another_tenant_sees_nothing_of_it(filled: Filled) -> None:
+    greta = filled.as_person("greta")
+    params = {"region": "eu-west-1"}
+    assert filled.http.get("/v1/records", params=params, headers=greta).json()["items"] == []
+    for name in (filled.sealed[1].id, filled.sealed[1].hash):
+        answer = filled.http.get(f"/v1/records/{name}", params=params, headers=greta)
+        assert answer.status_code == 404
+    assert filled.http.get("/v1/instances", params=params, headers=greta).json() == []
+    lines = filled.http.get("/v1/exports", params=params, headers=greta).content.splitlines()
+    assert lines == [root_document().envelope]
+
+
+def test_a_tenant_with_several_regions_names_one(filled: Filled) -> None:
+    answer = filled.http.get("/v1/records", headers=filled.as_person("greta"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "region_required")
+
+
+def test_who_acts_for_every_tenant_names_one(filled: Filled) -> None:
+    assert len(filled.get("/v1/records", "root", tenant="acme", kind="decision")["items"]) == CALLS
+    answer = filled.http.get("/v1/records", headers=filled.as_person("root"))
+    assert answer.json()["error"]["code"] == "bad_filter"
+
+
+@pytest.mark.parametrize(
+    ("headers", "status", "code"),
+    [
+        ({}, 401, "token_missing"),
+        ({"Authorization": "Basic YTpi"}, 401, "token_missing"),
+        ({"Authorization": "Bearer gpp_nobody"}, 401, "token_unknown"),
+        ({"Authorization": "Bearer gpp_olaf"}, 403, "role_insufficient"),
+    ],
+)
+@pytest.mark.parametrize("path", ["/v1/records", "/v1/records/x", "/v1/instances", "/v1/exports"])
+def test_nobody_reads_without_an_auditors_token(
+    filled: Filled, path: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    answer = filled.http.get(path, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+    assert ("www-authenticate" in answer.headers) == (status == 401)
+
+
+def test_every_look_is_written_down(filled: Filled) -> None:
+    filled.get("/v1/records", person="person-4")
+    connection = sqlite3.connect(f"{filled.directory}/data/records.db")
+    last = connection.execute(
+        "SELECT tenant, person, what, parameters FROM look ORDER BY look DESC LIMIT 1"
+    ).fetchone()
+    connection.close()
+    assert last == ("acme", "audrey", "records", '[["person","person-4"]]')
+
+
+def export(filled: Filled, **params: str | int) -> list[bytes]:
+    answer = filled.http.get("/v1/exports", params=params, headers=filled.as_person("audrey"))
+    assert answer.status_code == 200, answer.text
+    assert answer.headers["content-type"].startswith("application/x-ndjson")
+    return answer.content.splitlines(keepends=True)
+
+
+def test_an_export_is_proved_by_the_offline_verifier(filled: Filled) -> None:
+    report = verify_export(export(filled), root_document().digest)
+    assert report.exit_code == 0
+    assert report.records == len(filled.sealed)
+
+
+def test_one_flipped_byte_of_an_export_is_found(filled: Filled) -> None:
+    lines = export(filled)
+    lines[10] = lines[10].replace(b"A", b"B", 1)
+    assert verify_export(lines, root_document().digest).exit_code == 1
+
+
+def test_an_export_of_some_records_is_sound_and_says_what_it_lacks(filled: Filled) -> None:
+    report = verify_export(export(filled, person="person-1"), root_document().digest)
+    assert (report.records, report.exit_code) == (5, 3)
+    states = {v.name: v.state for v in report.verdicts}
+    assert (states["signatures"], states["entitlement"]) == ("true", "true")
+    assert (states["chain"], states["tail"]) == ("incomplete", "incomplete")
+
+
+def test_an_export_of_many_pages_is_whole(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = export(filled)
+    monkeypatch.setattr("gateway.limits.EXPORT_PAGE_RECORDS", 7)
+    assert export(filled) == whole
+    assert len(export(filled, category="pii.email")) == 2 + 16
+
+
+def test_an_export_is_compressed_for_who_asks(filled: Filled) -> None:
+    headers = {**filled.as_person("audrey"), "Accept-Encoding": "gzip"}
+    with filled.http.stream("GET", "/v1/exports", headers=headers) as answer:
+        assert answer.headers["content-encoding"] == "gzip"
+        raw = b"".join(answer.iter_raw())
+    assert gzip.decompress(raw).splitlines(keepends=True) == export(filled)
+
+
+def test_the_certificate_in_a_detail_is_the_issuers(filled: Filled) -> None:
+    detail = filled.get(f"/v1/records/{filled.sealed[1].id}")
+    envelope = msgspec.convert(detail["certificate"], Envelope)
+    assert envelope == filled.first.certificate
