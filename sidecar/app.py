@@ -74,13 +74,17 @@ class Daemon:
         listening = [(door.name, door.listening) for door in self._doors]
         return daemon_status(self._config, self.parts, listening)
 
+    async def build(self) -> Parts:
+        """Every part, wired and not yet running."""
+        return await build_parts(self._config, self._outside, self._log)
+
     async def run(self, stop: anyio.Event) -> int:
         """Serve until ``stop`` is set or something fatal happens; returns the exit code.
 
         Raises ConfigInvalid and ListenFailed before anything was served.
         """
         self._log.info("starting", version=__version__)
-        parts = self.parts = await build_parts(self._config, self._outside, self._log)
+        parts = self.parts = await self.build()
         try:
             async with anyio.create_task_group() as tasks:
                 self._start_tasks(parts, tasks)
