@@ -45,9 +45,7 @@ def read_presented(head: Head) -> Presented:
     Raises IdentityRejected: ``identity_ambiguous`` for a repeated header or different tokens,
     ``token_malformed`` if the delegation header holds something else than a token.
     """
-    # Heads made before the strict check recorded repeated names carry no such member.
-    repeated: frozenset[str] = getattr(head, "duplicated", frozenset())
-    if repeated & IDENTITY_HEADERS:
+    if head.duplicated & IDENTITY_HEADERS:
         raise _ambiguous("a header that carries identity stands twice")
     delegation: str | None = head.headers.get(DELEGATION_HEADER)
     if delegation is not None and not looks_like_token(delegation):
