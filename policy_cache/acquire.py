@@ -13,7 +13,6 @@ from collections.abc import Awaitable, Callable
 from typing import Final, Literal
 
 import anyio
-import anyio
 import anyio.to_thread
 
 from gateway import roots, seal
@@ -72,18 +71,13 @@ class Acquirer:
 
     @property
     def root(self) -> Root | None:
-        """The newest verified root; None before the first."""
+        """The newest verified root, which may have expired; None before the first."""
         return self._root
 
     @property
     def persist_degraded(self) -> bool:
         """Whether a restart might find no policy, or an older one."""
         return self._unreadable or bool(self._unsaved) or not self._store.writable
-
-    @property
-    def root(self) -> Root | None:
-        """The newest verified root; it may have expired."""
-        return self._root
 
     @property
     def root_version(self) -> int | None:
@@ -278,7 +272,6 @@ class Acquirer:
             self._root = roots.open_first(envelope, self._config.root_fingerprint)
         else:
             self._root = roots.open_next(envelope, self._root)
-        self.root_held.set()
         self.root_held.set()
 
     def _held_root(self) -> Root:

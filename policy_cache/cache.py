@@ -14,7 +14,6 @@ import anyio
 import msgspec
 
 from gateway.documents import Root
-from gateway.documents import Root
 from gateway.errors import DocumentInvalid
 from gateway.limits import POLICY_REFRESH_NOW_SECONDS_MIN
 from gateway.ports import Disk, Entropy, WallClock
@@ -88,6 +87,7 @@ class PolicyCache:
         self._wake = anyio.Event()
         self._locked = anyio.Event()
         self._unlocked = anyio.Event()
+        self._unlocked.set()
         self._busy = anyio.Lock()
         self._counters: Counter[str] = Counter()
         self._failures = 0
@@ -143,20 +143,6 @@ class PolicyCache:
     async def wait_locked(self) -> None:
         """Return once the policy is locked; at once if it is. Open streams are cut on it."""
         await self._locked.wait()
-
-    async def wait_unlocked(self) -> None:
-        """Return once the policy is not locked; at once if it is not."""
-        while self._locked.is_set():
-            await self._unlocked.wait()
-
-    @property
-    def root(self) -> Root | None:
-        """The newest verified root document: whose keys certify instances, among others."""
-        return self._acquirer.root
-
-    async def wait_root(self) -> None:
-        """Return once a root is held."""
-        await self._acquirer.root_held.wait()
 
     async def wait_unlocked(self) -> None:
         """Return once the policy is not locked; at once if it is not."""
@@ -252,12 +238,13 @@ class PolicyCache:
         if snapshot.locked:
             if not self._locked.is_set():
                 self._report("policy_locked", snapshot.lock_reason or "")
-            self._unlocked = anyio.Event()
+                self._unlocked = anyio.Event()
             self._locked.set()
             return
         unlocked = self._locked.is_set()
         if unlocked:
             self._locked = anyio.Event()
+        self._unlocked.set()
         if unlocked or snapshot.digest != self._reported_digest:
             self._reported_digest = snapshot.digest
             self._report("policy_activated", f"version {snapshot.version} {snapshot.digest}")
