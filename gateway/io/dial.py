@@ -54,7 +54,8 @@ class AnyioDialer:
         self._any_address = any_address
         self._connect_seconds_max = connect_seconds_max
         self._resolve = resolve or resolve_host
-        self._tls = _client_context(ca_file)
+        # Reading the system's authorities takes 40 ms of a start; a named file is checked at once.
+        self._tls = None if ca_file is None else _client_context(ca_file)
 
     def __repr__(self) -> str:
         return f"AnyioDialer(allowed_private={sorted(self._allowed)}, any={self._any_address})"
@@ -122,13 +123,18 @@ class AnyioDialer:
         code = "upstream_timeout" if 0 < silent == len(addresses) else "upstream_unreachable"
         raise UpstreamFailed(code, f"{host}:{port}: {'; '.join(failures) or 'no address'}")
 
+    def _context(self) -> ssl.SSLContext:
+        if self._tls is None:
+            self._tls = _client_context(None)
+        return self._tls
+
     async def _wrap(self, stream: ByteStream, tls_name: str, where: str) -> ByteStream:
         try:
             return await TLSStream.wrap(
                 stream,
                 server_side=False,
                 hostname=tls_name,
-                ssl_context=self._tls,
+                ssl_context=self._context(),
                 # Most servers skip close_notify; a cut body is found by HTTP's own framing.
                 standard_compatible=False,
             )
