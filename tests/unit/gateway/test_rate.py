@@ -27,6 +27,12 @@ def test_a_clock_that_steps_back_gives_nothing() -> None:
     assert bucket.take(101.0)
 
 
+def test_a_clock_that_steps_back_takes_nothing_away() -> None:
+    bucket = TokenBucket(rate_per_second=1, burst=2)
+    assert bucket.take(100.0)
+    assert bucket.take(50.0)
+
+
 def test_asking_takes_nothing() -> None:
     buckets: KeyedBuckets[int] = KeyedBuckets(1, 1, keys_max=4)
     assert buckets.would_take(7, 0.0)
