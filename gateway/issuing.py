@@ -16,6 +16,8 @@ import msgspec
 
 from gateway import documents, policy
 from gateway.documents import BundlePin, Envelope, Lock, PolicyHead, Refresh, Role, Roles, Root
+from gateway.errors import DocumentInvalid
+from gateway.limits import POLICY_BUNDLE_BYTES_MAX
 from gateway.policy import Bundle, Policy, Source
 from gateway.seal import Signer, envelope, pae, sha256_text
 from gateway.selftest import run_self_tests
@@ -108,7 +110,7 @@ def build_bundle(
 ) -> Issued:
     """A bundle of ``content``, compiled and self-tested first.
 
-    Raises DocumentInvalid (``policy``, ``selftest``, ``unsupported``, ``unreadable``,
+    Raises DocumentInvalid (``policy``, ``selftest``, ``length``, ``unsupported``, ``unreadable``,
     ``inexact``) for one that no daemon would accept.
     """
     document = Bundle(
@@ -124,6 +126,10 @@ def build_bundle(
         policy=content,
     )
     payload = policy.encode(document)
+    if len(payload) > POLICY_BUNDLE_BYTES_MAX:
+        raise DocumentInvalid(
+            "length", f"the bundle has {len(payload)} bytes; at most {POLICY_BUNDLE_BYTES_MAX}"
+        )
     # What a daemon will read is checked, not what the caller holds in memory.
     run_self_tests(compile_policy(policy.decode_bundle(payload).policy))
     return sign(documents.BUNDLE, payload, signers)

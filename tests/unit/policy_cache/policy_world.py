@@ -16,7 +16,6 @@ from gateway.documents import Lock, Refresh, Root
 from gateway.issuing import Issued
 from gateway.policy import Policy, decode_policy, json_text
 from gateway.seal import Signer
-from gateway.timestamp import time_text
 from policy_cache.fetch import FetchedHead, FetchFailed
 
 SECOND = 1_000_000
@@ -228,7 +227,3 @@ class Dice:
 
     def fraction(self) -> float:
         return self._fractions.pop(0) if len(self._fractions) > 1 else self._fractions[0]
-
-
-def text(wall_us: int) -> str:
-    return time_text(wall_us)

@@ -1,101 +1,35 @@
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from itertools import pairwise
 
 import anyio
 import pytest
 
 from gateway import issuing
-from gateway.documents import BUNDLE, Refresh
+from gateway.documents import BUNDLE
 from gateway.errors import ConfigInvalid
-from gateway.snapshot import Snapshot
-from policy_cache.cache import PolicyCache
 from policy_cache.config import CacheConfig
 from policy_cache.fetch import FetchFailed
-from tests.sim.disk import Faults, PowerCut, SimDisk
-from tests.sim.loop import simulate
+from tests.unit.policy_cache.cache_world import (
+    HOUR,
+    UNREACHABLE,
+    World,
+    held,
+    in_time,
+    later,
+    until,
+)
 from tests.unit.policy_cache.policy_world import (
     BUNDLE_A,
     BUNDLE_B,
     OWN_VERSION,
-    ROOT_A,
-    ROOT_B,
     SCOPE,
     SECOND,
     T0,
-    Clock,
     Dice,
     Publisher,
-    Source,
-    policy,
     signer,
 )
-
-HOUR = 3_600
-UNREACHABLE = FetchFailed("connect", "refused")
-
-
-class World:
-    """One daemon's cache, its publisher and source, on one simulated disk."""
-
-    def __init__(self, disk: SimDisk | None = None, publisher: Publisher | None = None) -> None:
-        self.publisher = publisher or Publisher()
-        self.source = Source(self.publisher)
-        self.disk = disk or SimDisk()
-        self.clock = Clock()
-        self.events: list[tuple[str, str]] = []
-        self.head_version = 0
-
-    def cache(self, dice: Dice | None = None) -> PolicyCache:
-        return PolicyCache(
-            self.source,
-            self.disk,
-            self.clock,
-            dice or Dice(),
-            CacheConfig(
-                scope=SCOPE,
-                root_fingerprint=self.publisher.fingerprint,
-                directory="/policy",
-                own_version=OWN_VERSION,
-                threads=False,
-            ),
-            lambda event, detail: self.events.append((event, detail)),
-        )
-
-    def publish(
-        self, bundle_version: int = 1, *, lock: str | None = None, refresh: Refresh | None = None
-    ) -> None:
-        """A head issued now, pinning bundle ``bundle_version``."""
-        self.head_version += 1
-        bundle = self.publisher.bundle(bundle_version)
-        now_us = T0 + round(anyio.current_time() * SECOND)
-        head = self.publisher.head(
-            bundle,
-            self.head_version,
-            bundle_version=bundle_version,
-            issued_us=now_us,
-            expires_us=now_us + 4 * HOUR * SECOND,
-            lock=lock,
-            refresh=refresh,
-        )
-        self.source.publish(bundle, head)
-
-
-def held(cache: PolicyCache) -> Snapshot:
-    snapshot = cache.current()
-    assert snapshot is not None
-    return snapshot
-
-
-def in_time(world: Callable[[], Awaitable[None]]) -> None:
-    simulate(1, world)
-
-
-async def until(cache: PolicyCache, seconds: float) -> None:
-    """Let the refresher run for ``seconds``."""
-    with anyio.move_on_after(seconds):
-        await cache.run()
 
 
 def test_a_first_refresh_fetches_root_head_and_bundle() -> None:
@@ -113,26 +47,6 @@ def test_a_first_refresh_fetches_root_head_and_bundle() -> None:
         assert (status.state, status.version, status.root_version) == ("fresh", 1, 1)
         assert [name for _, name in world.source.asked] == ["root 1", "root 2", "head", "bundle"]
         assert [event for event, _ in world.events] == ["policy_activated"]
-
-    in_time(main)
-
-
-def test_a_restart_without_the_service_uses_the_verified_copy_on_disk() -> None:
-    async def main() -> None:
-        world = World()
-        world.publish()
-        first = world.cache()
-        await first.load()
-        await first.refresh()
-        await first.aclose()
-        world.source.down = UNREACHABLE
-        again = world.cache()
-        await again.load()
-        assert held(again).digest == held(first).digest
-        assert again.status().state == "fresh"
-        assert (await again.refresh()).startswith("unreachable")
-        assert held(again).version == 1
-        assert again.signed_time_us() >= T0
 
     in_time(main)
 
@@ -224,7 +138,7 @@ def test_a_rollback_is_refused_in_process_and_after_a_restart() -> None:
         await cache.refresh()
         world.source.current = old
         await anyio.lowlevel.checkpoint()
-        assert "rollback" in await _later(cache)
+        assert "rollback" in await later(cache)
         await cache.aclose()
         again = world.cache()
         await again.load()
@@ -236,13 +150,6 @@ def test_a_rollback_is_refused_in_process_and_after_a_restart() -> None:
     in_time(main)
 
 
-async def _later(cache: PolicyCache) -> str:
-    """Refresh once the rate limit on asking allows it again."""
-    with anyio.move_on_after(2):
-        await anyio.Event().wait()
-    return await cache.refresh()
-
-
 def test_two_heads_of_one_version_are_refused_and_reported() -> None:
     async def main() -> None:
         world = World()
@@ -251,7 +158,7 @@ def test_two_heads_of_one_version_are_refused_and_reported() -> None:
         await cache.refresh()
         world.head_version = 0
         world.publish(2)
-        assert "equivocation" in await _later(cache)
+        assert "equivocation" in await later(cache)
         assert cache.status().equivocation
         assert held(cache).version == 1
 
@@ -277,37 +184,18 @@ def test_a_lock_takes_effect_before_anything_else_is_fetched() -> None:
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(streams)
-            assert "unreachable" in await _later(cache)
+            assert "unreachable" in await later(cache)
         assert cut
         assert (held(cache).version, held(cache).lock_reason) == (1, "incident 7")
         assert cache.status().state == "locked"
         world.source.current = unlocked
-        assert "rollback" in await _later(cache)
+        assert "rollback" in await later(cache)
         assert cache.status().state == "locked"
         world.publish(2)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(cache.wait_unlocked)
-            assert await _later(cache) == "activated"
+            assert await later(cache) == "activated"
         assert (held(cache).version, cache.status().state) == (2, "fresh")
-
-    in_time(main)
-
-
-def test_a_lock_is_still_there_after_a_restart() -> None:
-    async def main() -> None:
-        world = World()
-        world.publish(1)
-        cache = world.cache()
-        await cache.load()
-        await cache.refresh()
-        world.publish(1, lock="stop")
-        assert await _later(cache) == "activated"
-        await cache.aclose()
-        world.source.down = UNREACHABLE
-        again = world.cache()
-        await again.load()
-        assert again.status().state == "locked"
-        await again.wait_locked()
 
     in_time(main)
 
@@ -321,7 +209,7 @@ def test_a_refused_bundle_changes_nothing_and_is_not_downloaded_again() -> None:
         good = world.publisher.bundle(2)
         bad = issuing.sign(BUNDLE, good.payload.replace(b'["*"]', b'["x"]', 1), [BUNDLE_A])
         world.source.publish(bad, world.publisher.head(bad, 2, bundle_version=2))
-        assert "is no operation" in await _later(cache)
+        assert "is no operation" in await later(cache)
         await until(cache, 200)
         assert held(cache).version == 1
         assert world.source.count("bundle") == 2
@@ -347,10 +235,10 @@ def test_a_new_root_is_found_when_a_head_needs_it_and_bundles_are_verified_anew(
         head = world.publisher.head(bundle, 2, by=new_head)
         world.source.publish(bundle, head)
         # The bundle in force was signed by a key that the new root no longer names.
-        assert "signature" in await _later(cache)
+        assert "signature" in await later(cache)
         resigned = world.publisher.bundle(1, signers=(BUNDLE_B,))
         world.source.publish(resigned, head)
-        assert await _later(cache) in ("refreshed", "activated")
+        assert await later(cache) in ("refreshed", "activated")
         assert (held(cache).root_version, held(cache).head_version) == (2, 2)
         await cache.aclose()
         again = world.cache()
@@ -436,162 +324,6 @@ def test_asking_by_hand_is_limited_and_a_hint_wakes_the_refresher() -> None:
     in_time(main)
 
 
-def test_a_full_disk_stops_no_newer_policy_and_is_mended_later() -> None:
-    async def main() -> None:
-        world = World(SimDisk(faults=Faults(capacity_bytes=100)))
-        world.publish()
-        cache = world.cache()
-        await cache.load()
-        assert await cache.refresh() == "activated"
-        assert cache.status().persist_degraded
-        assert "policy_persist_failed" in [event for event, _ in world.events]
-        world.disk.faults.capacity_bytes = None
-        assert await _later(cache) == "not_modified"
-        assert not cache.status().persist_degraded
-        await cache.aclose()
-        world.source.down = UNREACHABLE
-        again = world.cache()
-        await again.load()
-        assert held(again).version == 1
-
-    in_time(main)
-
-
-@pytest.mark.parametrize("write", range(1, 6))
-def test_one_failed_write_leaves_no_head_without_what_it_rests_on(write: int) -> None:
-    async def main() -> None:
-        world = World(SimDisk(faults=Faults(write_error_at=write)))
-        world.publish()
-        cache = world.cache()
-        await cache.load()
-        assert await cache.refresh() == "activated"
-        degraded = cache.status().persist_degraded
-        await cache.aclose()
-        world.source.down = UNREACHABLE
-        again = world.cache()
-        await again.load()
-        assert degraded or held(again).version == 1
-        assert not any("policy_rejected" in event for event in world.events)
-
-    in_time(main)
-
-
-def test_a_second_process_on_the_same_directory_writes_nothing() -> None:
-    async def main() -> None:
-        world = World()
-        world.publish(1)
-        first, second = world.cache(), world.cache()
-        await first.load()
-        await first.refresh()
-        await second.load()
-        assert held(second).version == 1
-        assert second.status().persist_degraded
-        operations = world.disk.operations
-        world.publish(2)
-        assert await second.refresh() == "activated"
-        assert world.disk.operations == operations
-
-    in_time(main)
-
-
-@pytest.mark.parametrize(
-    "path", ["/policy/roots/1.json", "/policy/head.json", "/policy/state.json", "blob"]
-)
-def test_a_damaged_file_is_never_used_and_the_source_mends_it(path: str) -> None:
-    async def main() -> None:
-        world = World()
-        world.publish(1)
-        first = world.cache()
-        await first.load()
-        await first.refresh()
-        await first.aclose()
-        name = path if path != "blob" else next(n for n in world.disk.entries if "/sha256/" in n)
-        world.disk.flip_bit(name, 8 * 300 if path != "/policy/state.json" else 1)
-        again = world.cache()
-        await again.load()
-        snapshot = again.current()
-        assert snapshot is None or snapshot.version == 1
-        assert await again.refresh() in ("activated", "refreshed", "unchanged")
-        assert held(again).version == 1
-        await again.aclose()
-        world.source.down = UNREACHABLE
-        third = world.cache()
-        await third.load()
-        assert held(third).version == 1
-
-    in_time(main)
-
-
-def _crash_at(operation: int) -> tuple[int | None, bool]:
-    """Bundle version after a power cut at ``operation`` of a change 1 → 2, and if it came."""
-    disk = SimDisk(seed=operation)
-    publisher = Publisher()
-    cut = False
-
-    async def before() -> None:
-        nonlocal cut
-        world = World(disk, publisher)
-        world.publish(1)
-        cache = world.cache()
-        await cache.load()
-        await cache.refresh()
-        disk.faults.cut_at_operation = disk.operations + operation
-        world.publish(2)
-        try:
-            await _later(cache)
-        except PowerCut:
-            cut = True
-
-    in_time(before)
-    left = disk.cut(0.5)
-    version: list[int | None] = []
-
-    async def after() -> None:
-        world = World(left, publisher)
-        world.source.down = UNREACHABLE
-        cache = world.cache()
-        await cache.load()
-        version.append(cache.status().version)
-
-    in_time(after)
-    return version[0], cut
-
-
-def test_wherever_the_power_fails_the_old_or_the_new_policy_is_there() -> None:
-    operation, seen = 0, set()
-    while True:
-        operation += 1
-        version, cut = _crash_at(operation)
-        assert version in (1, 2)
-        seen.add(version)
-        if not cut:
-            break
-    assert operation > 10
-    assert seen == {1, 2}
-
-
-def test_the_pod_whose_root_was_replaced_starts_from_the_pinned_one() -> None:
-    async def main() -> None:
-        first = World()
-        first.publish(1)
-        cache = first.cache()
-        await cache.load()
-        await cache.refresh()
-        await cache.aclose()
-        other = Publisher()
-        other.roots.clear()
-        other.add_root(keys=(ROOT_B, ROOT_A, signer(8)))
-        world = World(first.disk, other)
-        world.publish(1)
-        again = world.cache()
-        await again.load()
-        assert again.current() is None
-        assert world.events[0][0] == "policy_rejected"
-        assert await again.refresh() == "activated"
-
-    in_time(main)
-
-
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -614,7 +346,3 @@ def test_a_configuration_that_cannot_work_is_refused(
     }
     with pytest.raises(ConfigInvalid, match=said):
         CacheConfig(**(good | changes))  # type: ignore[arg-type]  # names and types vary
-
-
-def test_the_policy_factory_of_these_tests_makes_usable_policies() -> None:
-    assert policy().grants[0].id == "all"
