@@ -11,6 +11,7 @@ that may block.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import msgspec
 
@@ -126,7 +127,7 @@ def records(files: FileSystem, directory: str, *, from_seq: int = 0) -> Iterator
     frame.instance_bytes(instance)
     bases = segment_bases(files, directory)
     seen = from_seq - 1
-    for base_seq, following in zip(bases, [*bases[1:], None], strict=True):
+    for base_seq, following in zip_longest(bases, bases[1:]):
         if following is not None and following <= from_seq:
             continue
         offset, done = frame.PAGE_BYTES, False

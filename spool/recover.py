@@ -269,10 +269,12 @@ async def find_dead(
         found = DeadInstance(root, instance, lock)
         try:
             await found.examine(disk)
-            if found.findings.records == 0 and not found.quarantine_files:
+            if found.findings.records == 0:
+                # What is there and no record is in quarantine by now.
                 await found.trim(disk, -1)
-                await found.remove(disk)
-                continue
+                if not found.quarantine_files:
+                    await found.remove(disk)
+                    continue
             if found.findings.clean and found.settled is None and found.quarantine_files:
                 await found.settle(disk, None, instance, wall_us)
         except (OSError, ConfigInvalid) as error:

@@ -7,6 +7,8 @@ prove that this world would notice a missing sync.
 
 from __future__ import annotations
 
+from functools import partial
+
 import anyio
 import pytest
 
@@ -17,7 +19,7 @@ from spool.config import SpoolConfig
 from spool.recover import DeadInstance, find_dead
 from spool.spool import Spool
 from tests.sim.disk import Faults, PowerCut, SimDisk
-from tests.sim.loop import simulate
+from tests.sim.loop import elapse, simulate
 from tests.sim.records import draft, instance_id, seal_draft, sealer
 
 ROOT = "/var/spool"
@@ -181,6 +183,34 @@ def test_a_failed_write_stops_the_spool(write: int) -> None:
     disk = SimDisk(write, Faults(write_error_at=write))
     answered = _live_until_cut(write, disk)
     assert _lost(write, disk, answered, keep=0.0) == set()
+
+
+@pytest.mark.parametrize("keep", [0.3, 0.7])
+def test_deleting_shipped_segments_never_leaves_a_hole_between_kept_ones(keep: float) -> None:
+    async def ship_most(disk: SimDisk) -> int:
+        """Returns the operations before the first deletion."""
+        spool = await Spool.open(disk, CONFIG, sealer(), instance_id(1))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(spool.run)
+            for index in range(60):
+                await spool.commit(spool.reserve(1), draft(f"r{index}", PAYLOAD_BYTES))
+            await elapse(1)
+            before = disk.operations
+            await spool.acknowledge(55, trim=True)
+            tasks.cancel_scope.cancel()
+        return before
+
+    whole = SimDisk()
+    before = simulate(0, partial(ship_most, whole))
+    assert whole.operations - before == 6, "three segments: a removal and a sync each"
+    for cut in range(before + 1, whole.operations + 1):
+        for seed in range(8):
+            disk = SimDisk(seed, Faults(cut_at_operation=cut))
+            with pytest.raises((PowerCut, BaseExceptionGroup)):
+                simulate(0, partial(ship_most, disk))
+            (dead,) = _recover(seed, disk.cut(keep))
+            assert dead.findings.damaged == [], f"cut {cut}, seed {seed}"
+            assert dead.findings.last_seq == 59
 
 
 def _losses(faults: Faults, keep: float = 0.0) -> int:

@@ -236,3 +236,47 @@ def test_a_file_size_limit_is_a_refusal_and_never_a_lost_answer(tmp_path: Path) 
     assert code == "disk_failed"
     found = list(read.records(FILES, f"{tmp_path}/spool/{instance_id(1)}"))
     assert len(found) >= int(written) > 0
+
+
+_SERVE = """
+import sys, anyio
+from gateway.io.disk import ThreadDisk
+from spool.config import SpoolConfig
+from spool.spool import Spool
+from tests.sim.records import draft, instance_id, sealer
+
+async def client(spool):
+    while True:
+        reservation = spool.reserve(1)
+        (receipt,) = await spool.commit(reservation, draft("r", 2_000))
+        print(receipt.seq, receipt.hash, flush=True)
+
+async def main(root):
+    config = SpoolConfig(directory=root, segment_bytes=256 * 1024, spool_bytes_max=2**26)
+    spool = await Spool.open(ThreadDisk(), config, sealer(), instance_id(1))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(spool.run)
+        for _ in range(8):
+            tasks.start_soon(client, spool)
+
+anyio.run(main, sys.argv[1])
+"""
+
+
+@pytest.mark.parametrize("answers", [1, 40, 300])
+def test_a_killed_process_leaves_every_record_it_answered(tmp_path: Path, answers: int) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _SERVE, f"{tmp_path}/spool"],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=Path(__file__).parents[3],
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(answers)]
+        process.kill()
+        lines += process.stdout.readlines()
+    answered = dict(line.split() for line in lines if line.endswith("\n"))
+    found = read.records(FILES, f"{tmp_path}/spool/{instance_id(1)}")
+    kept = {str(one.seq): one.record_hash() for one in found}
+    assert len(answered) >= answers
+    assert answered.items() <= kept.items()

@@ -100,6 +100,16 @@ def test_damaged_bytes_are_in_quarantine_before_anything_is_shipped() -> None:
         dead.release()
 
 
+def test_a_directory_with_nothing_readable_keeps_only_its_quarantine() -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(1))
+    disk.flip_bit(path, (frame.PAGE_BYTES + 60) * 8)
+    (dead,), _ = recover(disk)
+    assert (dead.findings.records, dead.findings.ambiguous, dead.bases) == (0, True, [])
+    assert dead.needs_record
+    assert files_of(disk) == ["LOCK", f"quarantine/{0:020d}-{frame.PAGE_BYTES}.bin"]
+
+
 def test_a_damaged_header_page_costs_no_record() -> None:
     disk = SimDisk()
     path = put_segment(disk, sealed_records(3))
@@ -275,6 +285,8 @@ def test_reading_needs_no_lock_and_changes_nothing() -> None:
 
         await disk.run(work)
         assert disk.operations == 0
+        disk.put(f"{home(2)}/LOCK", b"")
+        assert await disk.run(lambda files: list(read.records(files, home(2)))) == []
 
     simulate(0, world)
     assert disk.open_files == 0
