@@ -210,12 +210,13 @@ class Daemon(msgspec.Struct, frozen=True, kw_only=True):
     """A running daemon and what it announced."""
 
     child: Child
+    instance: str
     tcp_port: int
     probe_port: int
 
 
-def start_central(children: Children, home: Home, port: int) -> str:
-    """Start the central services; returns their base URL. Raises StartFailed."""
+def write_central(home: Home, port: int) -> None:
+    """Write the configuration of the central services; port 0 picks a free one."""
     home.central_toml.write_text(
         _CENTRAL.format(
             data=toml_text(home.directory / "central"),
@@ -233,8 +234,17 @@ def start_central(children: Children, home: Home, port: int) -> str:
             operator_sha256=home.token_sha256(home.operator_token),
         )
     )
-    child = children.start("central", "gatepost", ["central", "--config", str(home.central_toml)])
-    return str(child.wait_ready()["url"])
+
+
+def start_central(children: Children, home: Home, port: int) -> str:
+    """Configure and start the central services; returns their URL. Raises StartFailed."""
+    write_central(home, port)
+    return str(run_central(children, home).wait_ready()["url"])
+
+
+def run_central(children: Children, home: Home) -> Child:
+    """Start the central services of ``home.central_toml``; they announce their ``url``."""
+    return children.start("central", "gatepost", ["central", "--config", str(home.central_toml)])
 
 
 def start_far_end(children: Children, name: str, arguments: list[str]) -> FarEnd:
@@ -255,7 +265,12 @@ def start_daemon(children: Children, home: Home) -> Daemon:
     tcp_port, probe_port = announced["tcp_port"], announced["probe_port"]
     assert isinstance(tcp_port, int)
     assert isinstance(probe_port, int)
-    return Daemon(child=child, tcp_port=tcp_port, probe_port=probe_port)
+    return Daemon(
+        child=child,
+        instance=str(announced["instance"]),
+        tcp_port=tcp_port,
+        probe_port=probe_port,
+    )
 
 
 class Upstreams(msgspec.Struct, frozen=True, kw_only=True):
