@@ -48,6 +48,7 @@ EVENTS: Final = frozenset(
         "clock_suspect",
         "credential_unreadable",
         "keys_unreadable",
+        "keys_reloaded",
         "running_as_root",
     }
 )

@@ -6,7 +6,6 @@ and the callbacks between parts. Refuses: running them (``app.py``) and any part
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 
 import anyio
 
@@ -14,7 +13,6 @@ from gateway import __version__, documents, limits, record
 from gateway.call import Head, Peer, Principal
 from gateway.documents import Envelope, KeyCert, RequestOf
 from gateway.errors import ConfigInvalid
-from gateway.identity import Identifier
 from gateway.inflight import InFlight
 from gateway.io.credentials import CredentialFile, Credentials
 from gateway.io.service import CentralService
@@ -39,6 +37,7 @@ from sidecar.enrol import Enroller, Place
 from sidecar.eventlog import EventLog
 from sidecar.hostkey import load_host_key, read_token
 from sidecar.instance import Instance
+from sidecar.keyfiles import KeyFiles
 from sidecar.outside import Outside
 from sidecar.recent import RecentDecisions
 from sidecar.upkeep import Upkeep
@@ -79,7 +78,7 @@ class Parts:
         self.started = anyio.Event()
         self.continues: record.Continues | None = None
         self.continues_reason: str | None = None
-        self.identifier: Identifier
+        self.keys: KeyFiles
         self.policy: PolicyCache
         self.spool: Spool
         self.shipper: Shipper
@@ -202,7 +201,7 @@ async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) ->
     )
     classifier = await load_classifier(config.classification, threads=outside.threads)
     classifying = Classifying(classifier, outside.threads)
-    parts.identifier = Identifier(config.identity, _key_sets(config))
+    parts.keys = KeyFiles(config.identity, log, watch=outside.threads)
     parts.policy = PolicyCache(
         ServiceSource(parts.policy_service, config.policy.scope),
         outside.disk,
@@ -300,7 +299,7 @@ def _connect(parts: Parts) -> None:
 
 def _world(parts: Parts, classifying: Classifying) -> World:
     def identify(peer: Peer, head: Head, now_us: int) -> Principal:
-        return parts.identifier.identify(peer, head, now_us)
+        return parts.keys.current.identify(peer, head, now_us)
 
     def credentials(credential_id: str | None) -> tuple[tuple[str, str], ...]:
         return () if credential_id is None else parts.credentials.headers_for(credential_id)
@@ -328,15 +327,3 @@ def _world(parts: Parts, classifying: Classifying) -> World:
         denials=KeyedBuckets(limits.DENIALS_PER_SECOND_MAX, limits.DENIALS_BURST_MAX, _KEYS_MAX),
         report=parts.log.fault,
     )
-
-
-def _key_sets(config: SidecarConfig) -> Mapping[str, bytes]:
-    """Issuer id → its JWK set. A file that cannot be read leaves the issuer without keys."""
-    found: dict[str, bytes] = {}
-    for issuer in config.identity.issuers:
-        try:
-            with open(issuer.jwks_file, "rb") as file:
-                found[issuer.id] = file.read(limits.POLICY_ROOT_BYTES_MAX)
-        except OSError:
-            continue
-    return found

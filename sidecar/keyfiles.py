@@ -1,0 +1,84 @@
+"""JWK sets of token issuers, read from files and read again when they change.
+
+Owns: noticing a change, and putting a usable new set in force. Refuses: giving up the last good
+set for a file that is missing or broken. watchfiles gives hints; the files are read again on a
+timer anyway, because a mounted Secret is swapped by names that no event mentions.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final
+
+import anyio
+
+from gateway import limits
+from gateway.errors import ConfigInvalid
+from gateway.identity import Identifier
+from gateway.identity_config import IdentityConfig
+from sidecar.eventlog import EventLog
+
+RELOAD_SECONDS: Final = 30.0
+
+
+def read_key_sets(config: IdentityConfig, log: EventLog) -> dict[str, bytes]:
+    """Issuer id → bytes of its JWK set; an issuer whose file cannot be read is left out."""
+    found: dict[str, bytes] = {}
+    for issuer in config.issuers:
+        try:
+            with open(issuer.jwks_file, "rb") as file:
+                found[issuer.id] = file.read(limits.POLICY_ROOT_BYTES_MAX)
+        except OSError as error:
+            log.warning("keys_unreadable", issuer=issuer.id, reason=error.strerror)
+    return found
+
+
+class KeyFiles:
+    """Keeps ``current`` in step with the files. ``watch``: false where no thread may be used."""
+
+    def __init__(self, config: IdentityConfig, log: EventLog, *, watch: bool) -> None:
+        self._config = config
+        self._log = log
+        self._watch = watch
+        self._held = read_key_sets(config, log)
+        self.current = Identifier(config, self._held)
+
+    async def run(self) -> None:
+        """Read the files again at every hint, and every half minute without one."""
+        if not self._config.issuers:
+            return
+        directories = {os.path.dirname(one.jwks_file) or "." for one in self._config.issuers}
+        async with anyio.create_task_group() as tasks:
+            if self._watch:
+                tasks.start_soon(self._follow_hints, directories)
+            while True:
+                await anyio.sleep(RELOAD_SECONDS)
+                self.reload()
+
+    async def _follow_hints(self, directories: set[str]) -> None:
+        # Imported here: it costs 100 ms of a start, and most daemons have no issuer to watch.
+        from watchfiles import awatch
+
+        try:
+            async for _ in awatch(*directories, recursive=False, watch_filter=None):
+                self.reload()
+        except OSError as error:
+            # Out of inotify watches, or a directory that is gone: the timer still reads.
+            self._log.warning("keys_unreadable", reason=str(error))
+
+    def reload(self) -> None:
+        """Put changed sets in force. A set that cannot be used changes nothing."""
+        found = read_key_sets(self._config, self._log)
+        changed: Mapping[str, bytes] = {
+            issuer: jwks for issuer, jwks in found.items() if self._held.get(issuer) != jwks
+        }
+        if not changed:
+            return
+        try:
+            self.current = self.current.with_keys(changed)
+        except ConfigInvalid as error:
+            self._log.warning("keys_unreadable", reason=str(error))
+            return
+        self._held = {**self._held, **changed}
+        self._log.info("keys_reloaded", issuers=", ".join(sorted(changed)))
