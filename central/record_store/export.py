@@ -13,7 +13,7 @@ import msgspec
 from central.record_store.filters import Query
 from central.record_store.logs import Log
 from central.record_store.query import condition_of, source_of
-from gateway import documents, limits, seal
+from gateway import envelope_line, limits
 
 
 class ExportPage(msgspec.Struct, frozen=True):
@@ -45,8 +45,7 @@ def record_page(connection: sqlite3.Connection, log: Log, query: Query, after: i
         (*condition.values, limits.EXPORT_PAGE_RECORDS),
     ).fetchall()
     lines = [
-        documents.encode(seal.envelope(documents.RECORD, payload, [(kid, signature)])) + b"\n"
-        for _, kid, payload, signature in rows
+        envelope_line.write_record(payload, kid, signature) for _, kid, payload, signature in rows
     ]
     full = len(rows) == limits.EXPORT_PAGE_RECORDS
     return ExportPage(b"".join(lines), rows[-1][0] if full else None)

@@ -213,6 +213,24 @@ def test_a_dead_uncertified_instance_is_shipped_by_its_successor_and_is_not_proo
     assert [item["certified"] for item in page["items"]] == [True, True], "certified afterwards"
 
 
+@pytest.mark.parametrize("place", [{"tenant": "globex"}, {"region": "us-east-1"}])
+def test_a_dead_instance_of_another_tenant_is_not_shipped(
+    deployment: Deployment, daemon: Daemon, place: dict[str, str]
+) -> None:
+    dead = Daemon(deployment, 7, **place)
+    of = RequestOf(instance=dead.instance, first_seq=0, last_seq=0)
+    assert codes(daemon.ship(dead.start(), of=of)) == [(0, "rejected")]
+
+
+def test_only_the_instance_that_the_request_names_is_shipped(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    dead, other = Daemon(deployment, 7), Daemon(deployment, 8)
+    of = RequestOf(instance=dead.instance, first_seq=0, last_seq=0)
+    assert codes(daemon.ship(other.start(), of=of)) == [(0, "rejected")]
+    assert deployment.get("/v1/records", instance=other.instance)["items"] == []
+
+
 def test_nobody_can_put_a_chain_in_the_place_of_a_certified_instance(
     deployment: Deployment, daemon: Daemon
 ) -> None:

@@ -229,6 +229,15 @@ def test_a_next_root_that_one_side_did_not_sign_is_refused(signers: list[seal.Si
     assert untrue(verify_export(lines, PIN)) == {"roots": "false"}
 
 
+@pytest.mark.parametrize("rider", [OTHER, ROOT_KEY])
+def test_no_unchecked_signature_rides_along_on_a_root(rider: seal.Signer) -> None:
+    sealed = seal.parse_envelope(root().envelope)
+    extra = documents.Signature(keyid=rider.kid, sig=sealed.signatures[0].sig)
+    more = msgspec.structs.replace(sealed, signatures=[*sealed.signatures, extra])
+    lines = [documents.encode(more) + b"\n", *sound()[1:]]
+    assert untrue(verify_export(lines, PIN))["roots"] == "false"
+
+
 def test_a_certificate_by_nobody_known_entitles_to_nothing() -> None:
     writer = Writer()
     records = writer.whole()
