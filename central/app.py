@@ -20,7 +20,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 from central import config as configuration
 from central import web
 from central.config import CentralConfig
-from central.database import Database
+from central.database import Database, OpenDatabase
 from central.issuer import api as issuer_api
 from central.issuer.service import Issuer
 from central.keys import RootFiles
@@ -45,7 +45,11 @@ async def livez() -> Response[bytes]:
 
 
 def build(
-    config: CentralConfig, *, clock: WallClock | None = None, entropy: Entropy | None = None
+    config: CentralConfig,
+    *,
+    clock: WallClock | None = None,
+    entropy: Entropy | None = None,
+    open_database: OpenDatabase = Database,
 ) -> Litestar:
     """The application of ``config.services``. Raises ConfigInvalid before anything listens."""
     configuration.check(config)
@@ -56,15 +60,17 @@ def build(
     handlers: list[HTTPRouteHandler] = [livez]
     with contextlib.ExitStack() as opened:
         if "issuer" in config.services:
-            services["issuer"] = Issuer(config, root_files, clock, entropy)
+            services["issuer"] = Issuer(config, root_files, clock, entropy, open_database)
             opened.callback(services["issuer"].database.close)
             handlers += issuer_api.HANDLERS
         if "policy" in config.services:
-            services["policy_service"] = PolicyService(config, root_files, people, clock)
+            services["policy_service"] = PolicyService(
+                config, root_files, people, clock, open_database
+            )
             opened.callback(services["policy_service"].database.close)
             handlers += policy_api.HANDLERS
         if "records" in config.services:
-            services["record_store"] = RecordStore(config, root_files, people, clock)
+            services["record_store"] = RecordStore(config, root_files, people, clock, open_database)
             opened.callback(services["record_store"].database.close)
             handlers += record_api.HANDLERS
         databases = [service.database for service in services.values()]

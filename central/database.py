@@ -24,6 +24,10 @@ from gateway.errors import ConfigInvalid
 
 ResultT = TypeVar("ResultT")
 
+OpenDatabase = Callable[[str, str, int], "Database"]
+"""(path, schema, version) → the database of one service. ``Database`` itself, or one whose work
+runs inline: a simulated clock cannot see worker threads."""
+
 _BUSY_MS: Final = 5_000
 _STATEMENTS_CACHED: Final = 256
 
@@ -74,6 +78,10 @@ class Database:
     async def read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """``work`` on a snapshot that no writer changes meanwhile."""
         return await anyio.to_thread.run_sync(self._read, work, limiter=self._read_limiter)
+
+    async def compute(self, work: Callable[[], ResultT]) -> ResultT:
+        """``work`` that needs a processor for a while and no connection, off the event loop."""
+        return await anyio.to_thread.run_sync(work)
 
     def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         try:

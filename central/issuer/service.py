@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from central.config import CentralConfig
-from central.database import Database
+from central.database import Database, OpenDatabase
 from central.errors import Refused
 from central.issuer import attestors, schema
 from central.issuer.attestors import HostAnswer
@@ -23,7 +23,12 @@ class Issuer:
     """Raises ConfigInvalid for a key that the root does not name and for unusable hosts."""
 
     def __init__(
-        self, config: CentralConfig, root_files: RootFiles, clock: WallClock, entropy: Entropy
+        self,
+        config: CentralConfig,
+        root_files: RootFiles,
+        clock: WallClock,
+        entropy: Entropy,
+        open_database: OpenDatabase = Database,
     ) -> None:
         signer = read_signer(config.keys.issuer, "issuer")
         root_files.require(signer, "issuer")
@@ -34,7 +39,7 @@ class Issuer:
         self._clock = clock
         self._enrolments = Enrolments(config, signer, wrap_key, clock, entropy)
         path = os.path.join(config.data_directory, "issuer.db")
-        self.database = Database(path, schema.SCHEMA, schema.VERSION)
+        self.database = open_database(path, schema.SCHEMA, schema.VERSION)
 
     async def start(self) -> None:
         """Register the configured hosts. Raises ConfigInvalid."""

@@ -11,7 +11,7 @@ from typing import Final
 import anyio
 
 from central.config import CentralConfig
-from central.database import Database
+from central.database import Database, OpenDatabase
 from central.errors import Refused
 from central.keys import RootFiles, read_signer
 from central.people import People, Person
@@ -35,7 +35,12 @@ class PolicyService:
     """Raises ConfigInvalid for a head key that the root does not name."""
 
     def __init__(
-        self, config: CentralConfig, root_files: RootFiles, people: People, clock: WallClock
+        self,
+        config: CentralConfig,
+        root_files: RootFiles,
+        people: People,
+        clock: WallClock,
+        open_database: OpenDatabase = Database,
     ) -> None:
         signer = read_signer(config.keys.policy_head, "policy_head")
         root_files.require(signer, "policy_head")
@@ -47,7 +52,7 @@ class PolicyService:
         self._changed: dict[str, anyio.Event] = {}
         self._waiting = 0
         path = os.path.join(config.data_directory, "policy.db")
-        self.database = Database(path, schema.SCHEMA, schema.VERSION)
+        self.database = open_database(path, schema.SCHEMA, schema.VERSION)
 
     def operator(self, authorization: str | None, scope: str) -> Person:
         """The operator who may change ``scope``. Another tenant's scope is not there."""
@@ -60,8 +65,8 @@ class PolicyService:
     async def publish(self, person: Person, scope: str, body: bytes) -> Published:
         """Verify, compile, keep and pin a bundle. Raises Refused."""
         now_us = self._clock.wall_us()
-        checked = await anyio.to_thread.run_sync(
-            check_bundle, body, scope, self._root_files, now_us
+        checked = await self.database.compute(
+            lambda: check_bundle(body, scope, self._root_files, now_us)
         )
         answer = await self.database.write(
             lambda c: self._catalogue.publish(c, checked, person.name, now_us)

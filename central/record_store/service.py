@@ -10,11 +10,10 @@ from __future__ import annotations
 import os
 import sqlite3
 
-import anyio.to_thread
 import msgspec
 
 from central.config import OPERATOR_TENANT, CentralConfig
-from central.database import Database
+from central.database import Database, OpenDatabase
 from central.errors import Refused
 from central.keys import RootFiles
 from central.people import People, Person
@@ -42,14 +41,19 @@ class RecordStore:
     """The store over its own database. It holds no issuer key: it cannot make a daemon up."""
 
     def __init__(
-        self, config: CentralConfig, root_files: RootFiles, people: People, clock: WallClock
+        self,
+        config: CentralConfig,
+        root_files: RootFiles,
+        people: People,
+        clock: WallClock,
+        open_database: OpenDatabase = Database,
     ) -> None:
         self._config = config
         self._root_files = root_files
         self._people = people
         self._clock = clock
         path = os.path.join(config.data_directory, "records.db")
-        self.database = Database(path, schema.SCHEMA, schema.VERSION)
+        self.database = open_database(path, schema.SCHEMA, schema.VERSION)
 
     # -- what daemons send ----------------------------------------------------------------
 
@@ -76,8 +80,8 @@ class RecordStore:
             return known, certificates.keyring_of(connection, log_number, instance, issuer_keys)
 
         known, keyring = await self.database.read(prepare)
-        arrival = await anyio.to_thread.run_sync(
-            _verify, call.body, encoding, known, keyring, received_us
+        arrival = await self.database.compute(
+            lambda: _verify(call.body, encoding, known, keyring, received_us)
         )
         return await self.database.write(lambda c: ingest(c, arrival, self._config.log_host))
 
