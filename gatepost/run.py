@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -52,11 +53,20 @@ async def _serve(config: SidecarConfig) -> int:
         try:
             code = await daemon.run(stop)
         except* (ConfigInvalid, ListenFailed) as errors:
-            for error in errors.exceptions:
+            for error in _leaves(errors):
                 click.echo(f"gatepost: {error}", err=True)
             code = EXIT_CONFIGURATION
         tasks.cancel_scope.cancel()
     return code
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
+    """The plain exceptions in ``group``: task groups nest."""
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error
 
 
 async def _wait_for_signal(stop: anyio.Event) -> None:

@@ -180,6 +180,8 @@ SPOOL_HIGH_WATER_PERCENT: Final = 95
 SPOOL_LOW_WATER_PERCENT: Final = 85
 BATCH_RECORDS_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 1024 * 1024
+SPOOL_LINGER_SECONDS: Final = 0.02
+"""How long a record that nobody waits for (a completion) may wait for others to share a sync."""
 QUARANTINE_SECONDS_MAX: Final = 30 * 24 * 3600
 SPOOL_FREE_BYTES_MIN: Final = 16 * 1024 * 1024
 """No new segment on a volume with less: the kubelet evicts before a disk is quite full."""

@@ -9,7 +9,7 @@ Exit codes: 0 drained, 74 the disk failed, 75 records are left unsent, 78 config
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 import anyio
@@ -22,7 +22,7 @@ from gateway.io.serve import serve_listener
 from gateway.seal import sha256_text
 from sidecar import journal
 from sidecar.config import SidecarConfig
-from sidecar.doors import Door, open_doors
+from sidecar.doors import Door, call_doors, operator_doors
 from sidecar.eventlog import EventLog
 from sidecar.outside import Outside
 from sidecar.parts import Parts, build_parts
@@ -65,6 +65,7 @@ class Daemon:
         self._log = log
         self._announce = announce
         self._doors: list[Door] = []
+        self._connections = anyio.CapacityLimiter(limits.CONNECTIONS_MAX)
         self._exit_code = EXIT_DRAINED
         self.parts: Parts | None = None
 
@@ -88,9 +89,11 @@ class Daemon:
         try:
             async with anyio.create_task_group() as tasks:
                 self._start_tasks(parts, tasks)
-                await self._first_records(parts)
-                await self._open(parts, tasks)
-                await self._wait_for_end(parts, stop)
+                async with anyio.create_task_group() as beginning:
+                    beginning.start_soon(self._begin, parts, tasks)
+                    await self._wait_for_end(parts, stop)
+                    # A start that waits for room on the disk must not outlive its own end.
+                    beginning.cancel_scope.cancel()
                 await self._drain(parts)
                 tasks.cancel_scope.cancel()
         finally:
@@ -100,6 +103,13 @@ class Daemon:
                 await parts.aclose()
         self._log.info("stopped", code=self._exit_code)
         return self._exit_code
+
+    async def _begin(self, parts: Parts, tasks: TaskGroup) -> None:
+        """Operators may look from the first moment; calls come in after the first record."""
+        await self._open(operator_doors(self._config, parts, self._outside, self.status), tasks)
+        await self._first_records(parts)
+        await self._open(call_doors(self._config, parts, self._outside), tasks)
+        self._announce(_announcement(parts.instance.id, self._doors))
 
     def _start_tasks(self, parts: Parts, tasks: TaskGroup) -> None:
         tasks.start_soon(parts.spool.run)
@@ -149,15 +159,18 @@ class Daemon:
             cut_bytes=dead.findings.cut_bytes,
         )
 
-    async def _open(self, parts: Parts, tasks: TaskGroup) -> None:
-        self._doors = await open_doors(self._config, parts, self._outside, self.status)
-        limiter = anyio.CapacityLimiter(limits.CONNECTIONS_MAX)
-        for door in self._doors:
+    async def _open(self, opening: AsyncIterator[Door], tasks: TaskGroup) -> None:
+        async for door in opening:
+            self._doors.append(door)
             tasks.start_soon(
-                serve_listener, door.listening, door.identify, door.handle, door.options, limiter
+                serve_listener,
+                door.listening,
+                door.identify,
+                door.handle,
+                door.options,
+                self._connections,
             )
             self._log.info("listening", name=door.name, address=door.listening.address)
-        self._announce(_announcement(parts.instance.id, self._doors))
 
     async def _wait_for_end(self, parts: Parts, stop: anyio.Event) -> None:
         """Until a signal, a failed disk, or a refusal of the issuer that is final."""
@@ -191,10 +204,8 @@ class Daemon:
         with anyio.move_on_after(1.0):
             await parts.in_flight.wait_idle()
         try:
-            await parts.write_own(
-                journal.seal(parts.scribe, self._outside.clock.wall_us(), parts.tally.counters()),
-                final=True,
-            )
+            if parts.started.is_set():
+                await self._seal(parts)
             left = await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
             await parts.spool.close()
         except TurnAway as failed:
@@ -206,6 +217,10 @@ class Daemon:
         elif left:
             self._exit_code = EXIT_UNSENT
         self._log.info("drained", left=left)
+
+    async def _seal(self, parts: Parts) -> None:
+        draft = journal.seal(parts.scribe, self._outside.clock.wall_us(), parts.tally.counters())
+        await parts.write_own(draft, final=True)
 
 
 def _announcement(instance: str, doors: list[Door]) -> Announcement:

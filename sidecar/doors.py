@@ -6,7 +6,7 @@ is durable (``app.py`` opens them) and taking a port that somebody else has.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 from typing import Literal
 
@@ -46,24 +46,8 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind in ("unix", "tcp")
 
 
-async def open_doors(
-    config: SidecarConfig, parts: Parts, outside: Outside, status: Callable[[], DaemonStatus]
-) -> list[Door]:
-    """Open every configured listener. Raises ListenFailed; then none is left open."""
-    doors: list[Door] = []
-    try:
-        await _open_calls(config, parts, outside, doors)
-        await _open_operators(config, parts, outside, status, doors)
-    except BaseException:
-        for door in doors:
-            await door.listening.aclose()
-        raise
-    return doors
-
-
-async def _open_calls(
-    config: SidecarConfig, parts: Parts, outside: Outside, doors: list[Door]
-) -> None:
+async def call_doors(config: SidecarConfig, parts: Parts, outside: Outside) -> AsyncIterator[Door]:
+    """Open the listeners that take calls, one by one. Raises ListenFailed."""
     network = outside.network
     callers = Callers(config.listen, network)
 
@@ -71,22 +55,20 @@ async def _open_calls(
         await handle_exchange(incoming, parts.world)
 
     for entry in config.listen.unix:
-        doors.append(
-            Door(
-                kind="unix",
-                name=entry.name,
-                listening=await network.listen_unix(
-                    entry.path, group=entry.group, mode=AGENT_SOCKET_MODE
-                ),
-                identify=partial(callers.unix, entry),
-                handle=handle,
-                options=_options(parts, entry.name, None),
-            )
+        yield Door(
+            kind="unix",
+            name=entry.name,
+            listening=await network.listen_unix(
+                entry.path, group=entry.group, mode=AGENT_SOCKET_MODE
+            ),
+            identify=partial(callers.unix, entry),
+            handle=handle,
+            options=_options(parts, entry.name, None),
         )
     if config.listen.tcp:
         hosts = frozenset(host.lower() for host in config.listen.tcp_hosts)
-        doors.extend(
-            Door(
+        for listening in await network.listen_loopback(config.listen.tcp_port):
+            yield Door(
                 kind="tcp",
                 name=TCP_LISTENER,
                 listening=listening,
@@ -94,44 +76,33 @@ async def _open_calls(
                 handle=handle,
                 options=_options(parts, TCP_LISTENER, hosts),
             )
-            for listening in await network.listen_loopback(config.listen.tcp_port)
-        )
 
 
-async def _open_operators(
-    config: SidecarConfig,
-    parts: Parts,
-    outside: Outside,
-    status: Callable[[], DaemonStatus],
-    doors: list[Door],
-) -> None:
+async def operator_doors(
+    config: SidecarConfig, parts: Parts, outside: Outside, status: Callable[[], DaemonStatus]
+) -> AsyncIterator[Door]:
+    """Open the admin socket and the probe port. Raises ListenFailed."""
     network = outside.network
     operators = Operators(status, parts.policy.refresh, parts.recent, parts.spool.wait_change)
-    doors.append(
-        Door(
-            kind="admin",
-            name="admin",
-            listening=await network.listen_unix(
-                config.listen.admin_socket, group=None, mode=ADMIN_SOCKET_MODE
-            ),
-            identify=partial(_operator, outside, "admin"),
-            handle=operators.handle,
-            options=_options(parts, "admin", None, draining=lambda: False),
-        )
+    yield Door(
+        kind="admin",
+        name="admin",
+        listening=await network.listen_unix(
+            config.listen.admin_socket, group=None, mode=ADMIN_SOCKET_MODE
+        ),
+        identify=partial(_operator, outside, "admin"),
+        handle=operators.handle,
+        options=_options(parts, "admin", None, draining=lambda: False),
     )
     if config.listen.probe:
         probes = Probes(status, Metrics(status))
-        doors.append(
-            Door(
-                kind="probe",
-                name="probe",
-                listening=await network.listen_tcp(
-                    config.listen.probe_host, config.listen.probe_port
-                ),
-                identify=_anybody,
-                handle=probes.handle,
-                options=_options(parts, "probe", None, draining=lambda: False),
-            )
+        yield Door(
+            kind="probe",
+            name="probe",
+            listening=await network.listen_tcp(config.listen.probe_host, config.listen.probe_port),
+            identify=_anybody,
+            handle=probes.handle,
+            options=_options(parts, "probe", None, draining=lambda: False),
         )
 
 

@@ -6,7 +6,6 @@ and the callbacks between parts. Refuses: running them (``app.py``) and any part
 
 from __future__ import annotations
 
-
 import anyio
 
 from gateway import __version__, documents, limits, record
@@ -241,6 +240,7 @@ async def _open_spool(parts: Parts) -> None:
         parts.instance.sealer,
         parts.instance.id,
         dead_bytes=sum(dead.bytes_used for dead in parts.dead),
+        timer=lambda: outside.clock.mono_us() / 1e6,
     )
 
 

@@ -27,6 +27,7 @@ def daemon_status(
     not_ready = [
         why
         for why, holds in (
+            ("starting: the first record is not durable yet", not parts.started.is_set()),
             (f"policy is {policy.state}", policy.state not in ("fresh", "stale")),
             (f"spool is {spool.state}", spool.state not in ("ok", "pressure")),
             ("the key has been without a certificate too long", not parts.key_usable()),

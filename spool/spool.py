@@ -17,6 +17,7 @@ from functools import partial
 
 import anyio
 
+from gateway import limits
 from gateway.errors import TurnAway
 from gateway.ports import Disk, Lock, Receipt, Reservation, SealDraft
 from gateway.record import Record
@@ -63,6 +64,7 @@ class Spool:
         self._last_seq = -1
         self._last_kind = ""
         self._wake = anyio.Event()
+        self._lingering = anyio.Event()
         self._closing = anyio.Event()
         self._ended = anyio.Event()
         self._running = False
@@ -176,9 +178,13 @@ class Spool:
 
     # -- commit ---------------------------------------------------------------------------
 
-    def submit(self, reservation: Reservation, *drafts: Record) -> SpoolCommit:
+    def submit(
+        self, reservation: Reservation, *drafts: Record, unhurried: bool = False
+    ) -> SpoolCommit:
         """Seal ``drafts`` now, in order, as one group, and queue them for the disk.
 
+        ``unhurried``: nobody waits for these; they may join the next group that somebody waits
+        for, and are written within ``limits.SPOOL_LINGER_SECONDS`` without one.
         Raises TurnAway (``disk_failed``), and ValueError for more drafts than were reserved or
         for words outside the vocabulary; drafts sealed before the bad one are still written,
         because their seqs are taken.
@@ -192,18 +198,22 @@ class Spool:
         if batch.whole:
             self._whole_batches.append(batch)
             batch = self._batch = Batch()
-        receipts = []
-        for draft in drafts:
-            sealed = self._sealer.seal(draft)
-            frame_bytes = frame.record_frame_bytes(len(sealed.payload))
-            batch.records.append(sealed)
-            batch.frame_bytes += frame_bytes
-            self.quota.pending_bytes += frame_bytes
-            self._last_seq = sealed.seq
-            self._last_kind = draft.kind
-            self._wake.set()
-            receipts.append(Receipt(id=sealed.id, seq=sealed.seq, hash=sealed.hash))
+        try:
+            receipts = [self._append(batch, draft) for draft in drafts]
+        finally:
+            # Also after a bad draft: what was sealed before it has its seq.
+            (self._lingering if unhurried and not batch.whole else self._wake).set()
         return SpoolCommit(batch, receipts)
+
+    def _append(self, batch: Batch, draft: Record) -> Receipt:
+        sealed = self._sealer.seal(draft)
+        frame_bytes = frame.record_frame_bytes(len(sealed.payload))
+        batch.records.append(sealed)
+        batch.frame_bytes += frame_bytes
+        self.quota.pending_bytes += frame_bytes
+        self._last_seq = sealed.seq
+        self._last_kind = draft.kind
+        return Receipt(id=sealed.id, seq=sealed.seq, hash=sealed.hash)
 
     async def commit(self, reservation: Reservation, *drafts: Record) -> list[Receipt]:
         """``submit``, then wait. A cancelled caller gives up waiting; the records are written."""
@@ -220,6 +230,7 @@ class Spool:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.shelf.prepare_segments)
+                tasks.start_soon(self._write_unhurried)
                 await self._write_batches()
                 tasks.cancel_scope.cancel()
         finally:
@@ -242,6 +253,13 @@ class Spool:
             else:
                 self._wake = anyio.Event()
                 await self._wake.wait()
+
+    async def _write_unhurried(self) -> None:
+        while True:
+            await self._lingering.wait()
+            await anyio.sleep(limits.SPOOL_LINGER_SECONDS)
+            self._lingering = anyio.Event()
+            self._wake.set()
 
     def _next_batch(self) -> Batch | None:
         if self._whole_batches:
