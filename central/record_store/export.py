@@ -12,7 +12,7 @@ import msgspec
 
 from central.record_store.filters import Query
 from central.record_store.logs import Log
-from central.record_store.query import condition_of, source_of
+from central.record_store.query import add_times, condition_of, source_of
 from gateway import envelope_line, limits
 
 
@@ -34,10 +34,9 @@ def certificate_lines(connection: sqlite3.Connection, log: Log) -> bytes:
 
 def record_page(connection: sqlite3.Connection, log: Log, query: Query, after: int) -> ExportPage:
     """The records of ``query`` that follow leaf ``after`` (-1 for the first page)."""
-    condition = condition_of(query, log, log.size)
-    condition.add("r.leaf_index > ?", after)
-    if query.category is not None:
-        condition.add("k.log = r.log")
+    condition = condition_of(query, log)
+    add_times(condition, query)
+    condition.add("r.leaf_index > ? AND r.leaf_index < ?", after, log.size)
     rows = connection.execute(
         "SELECT r.leaf_index, r.kid, r.payload, r.signature"  # noqa: S608 - our own words
         f" FROM {source_of(query)} WHERE {condition.sql}"

@@ -125,33 +125,54 @@ class Condition(msgspec.Struct):
         return " AND ".join(self.clauses)
 
 
-def condition_of(query: Query, log: Log, at_size: int) -> Condition:
-    """What ``query`` asks of ``log`` below ``at_size``, without order and cursor."""
+def condition_of(query: Query, log: Log) -> Condition:
+    """What ``query`` asks of ``log``, without snapshot, order and cursor."""
     condition = Condition([], [])
-    condition.add("r.log = ? AND r.leaf_index < ?", log.log, at_size)
+    condition.add("r.log = ?", log.log)
+    if query.category is not None:
+        condition.add("k.log = ? AND k.category = ?", log.log, query.category)
+        condition.add("r.leaf_index = k.leaf_index")
     for column, value in query.text.items():
         condition.add(f"r.{column} = ?", value)
     if query.of is not None:
         condition.add("r.of_id = ?", query.of)
     if query.policy_version is not None:
         condition.add("r.policy_version = ?", query.policy_version)
-    if query.decided_from_us is not None:
-        condition.add("r.time_us >= ?", query.decided_from_us)
-    if query.decided_to_us is not None:
-        condition.add("r.time_us < ?", query.decided_to_us)
-    if query.category is not None:
-        condition.add("k.category = ?", query.category)
     return condition
 
 
 def source_of(query: Query) -> str:
-    """The FROM clause: the category index leads where a category is asked for."""
-    if query.category is None:
-        return "record r"
-    return (
-        "category k JOIN record r"
-        " ON r.log = k.log AND r.leaf_index = k.leaf_index AND r.time_us = k.time_us"
+    """The FROM clause: the category index leads where a category is asked for, which is what
+    CROSS JOIN means to SQLite's planner."""
+    return "record r" if query.category is None else "category k CROSS JOIN record r"
+
+
+def add_times(condition: Condition, query: Query, column: str = "r.time_us") -> None:
+    """Narrow by ``decided_from`` and ``decided_to``."""
+    if query.decided_from_us is not None:
+        condition.add(f"{column} >= ?", query.decided_from_us)
+    if query.decided_to_us is not None:
+        condition.add(f"{column} < ?", query.decided_to_us)
+
+
+def page_statement(log: Log, query: Query, at_size: int) -> tuple[str, list[Parameter]]:
+    """The SELECT of one page and one row more, by which a following page is known."""
+    condition = condition_of(query, log)
+    side = "r" if query.category is None else "k"
+    time, leaf = f"{side}.time_us", f"{side}.leaf_index"
+    add_times(condition, query, time)
+    # The plus keeps the planner off the leaf index: nearly every leaf is below the size, and the
+    # index of the filter gives the order too.
+    condition.add(f"+{leaf} < ?", at_size)
+    direction, after = ("DESC", "<") if query.order == "newest" else ("ASC", ">")
+    if query.cursor is not None:
+        place = (query.cursor.time_us, query.cursor.leaf_index)
+        condition.add(f"({time}, {leaf}) {after} (?, ?)", *place)
+    sql = (
+        f"SELECT {_ITEM_COLUMNS} FROM {source_of(query)} WHERE {condition.sql}"  # noqa: S608
+        f" ORDER BY {time} {direction}, {leaf} {direction} LIMIT ?"
     )
+    return sql, [*condition.values, query.limit + 1]
 
 
 def page(connection: sqlite3.Connection, log: Log | None, query: Query) -> Page:
@@ -160,21 +181,9 @@ def page(connection: sqlite3.Connection, log: Log | None, query: Query) -> Page:
         return Page([], None, 0)
     cursor = query.cursor
     at_size = log.size if cursor is None else min(cursor.at_size, log.size)
-    condition = condition_of(query, log, at_size)
-    direction, after = ("DESC", "<") if query.order == "newest" else ("ASC", ">")
-    time, leaf = "r.time_us", "r.leaf_index"
-    if query.category is not None:
-        condition.add("k.log = r.log")
-        time, leaf = "k.time_us", "k.leaf_index"
-    if cursor is not None:
-        condition.add(f"({time}, {leaf}) {after} (?, ?)", cursor.time_us, cursor.leaf_index)
     reading = connection.cursor()
     reading.row_factory = sqlite3.Row
-    rows = reading.execute(
-        f"SELECT {_ITEM_COLUMNS} FROM {source_of(query)} WHERE {condition.sql}"  # noqa: S608
-        f" ORDER BY {time} {direction}, {leaf} {direction} LIMIT ?",
-        (*condition.values, query.limit + 1),
-    ).fetchall()
+    rows = reading.execute(*page_statement(log, query, at_size)).fetchall()
     more, rows = len(rows) > query.limit, rows[: query.limit]
     following = None
     if more:

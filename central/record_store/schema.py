@@ -115,6 +115,7 @@ CREATE INDEX IF NOT EXISTS record_hash ON record (log, record_hash);
 CREATE INDEX IF NOT EXISTS record_id ON record (log, id);
 CREATE INDEX IF NOT EXISTS record_of ON record (log, of_id) WHERE of_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_time ON record (log, time_us, leaf_index);
+CREATE INDEX IF NOT EXISTS record_instance ON record (log, instance, time_us, leaf_index);
 CREATE INDEX IF NOT EXISTS record_person
     ON record (log, person, time_us, leaf_index) WHERE person IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_agent

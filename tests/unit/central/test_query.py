@@ -10,6 +10,10 @@ from collections.abc import Iterator
 import msgspec
 import pytest
 
+from central.record_store import filters
+from central.record_store.filters import read_query
+from central.record_store.logs import find_log
+from central.record_store.query import page_statement
 from gateway.documents import Envelope
 from gateway.evidence import verify_export
 from gateway.timestamp import time_text
@@ -91,6 +95,39 @@ def test_a_filter_finds_exactly_what_it_names(
     filled: Filled, params: dict[str, str | int], count: int
 ) -> None:
     assert len(found(filled, **params)) == count
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest"])
+@pytest.mark.parametrize(
+    ("name", "value", "index"),
+    [
+        ("person", "a", "record_person"),
+        ("agent", "a", "record_agent"),
+        ("instance", "a", "record_instance"),
+        ("model", "a", "record_model"),
+        ("outcome", "deny", "record_outcome"),
+        ("policy_version", "7", "record_policy"),
+        ("category", "phi", "PRIMARY KEY"),
+        ("decided_from", time_text(NOW_US), "record_time"),
+        ("order", "", "record_time"),
+    ],
+)
+def test_every_filter_of_an_audit_walks_its_own_index(
+    filled: Filled, name: str, value: str, index: str, order: str
+) -> None:
+    connection = sqlite3.connect(f"{filled.directory}/data/records.db")
+    log = find_log(connection, "acme", "eu-west-1")
+    assert log is not None
+    asked = {"order": order} if name == "order" else {name: value, "order": order}
+    first = page_statement(log, read_query(asked.items()), log.size)
+    cursor = filters.Cursor(NOW_US, 5, log.size, read_query(asked.items()).fingerprint)
+    asked["cursor"] = filters.cursor_text(cursor)
+    following = page_statement(log, read_query(asked.items()), log.size)
+    for sql, values in (first, following):
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
+        assert index in plan[0], plan
+        assert not any("TEMP B-TREE" in step for step in plan), plan
+    connection.close()
 
 
 def test_an_item_says_what_was_recorded(filled: Filled) -> None:
