@@ -66,7 +66,7 @@ async def call_doors(config: SidecarConfig, parts: Parts, outside: Outside) -> A
             options=_options(parts, entry.name, None),
         )
     if config.listen.tcp:
-        hosts = frozenset(host.lower() for host in config.listen.tcp_hosts)
+        hosts = frozenset(host.lower().strip("[]") for host in config.listen.tcp_hosts)
         for listening in await network.listen_loopback(config.listen.tcp_port):
             yield Door(
                 kind="tcp",

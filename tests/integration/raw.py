@@ -6,10 +6,11 @@ Owns: connecting, sending exactly what is given, reading one answer. Refuses: re
 from __future__ import annotations
 
 import http.client
+import io
 import socket
 import struct
 from collections.abc import Mapping
-from typing import Self
+from typing import Self, cast
 
 import msgspec
 
@@ -40,6 +41,16 @@ class Reply(msgspec.Struct, frozen=True):
         return self.headers["x-gatepost-decision-id"]
 
 
+class _Kept(io.BufferedReader):
+    """What is read ahead of one answer belongs to the next: ``http.client`` may not close it."""
+
+    def close(self) -> None:
+        pass
+
+    def makefile(self, _mode: str) -> Self:
+        return self
+
+
 class RawConnection:
     """One connection to a port of 127.0.0.1 or to a socket path."""
 
@@ -51,6 +62,7 @@ class RawConnection:
         else:
             host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
             self.socket = socket.create_connection((host, address), timeout=SECONDS_MAX)
+        self._reader = _Kept(socket.SocketIO(self.socket, "r"))
 
     def __enter__(self) -> Self:
         return self
@@ -63,7 +75,7 @@ class RawConnection:
 
     def begin_reply(self, method: str = "POST") -> http.client.HTTPResponse:
         """The head of an answer is read; its body is still to come."""
-        response = http.client.HTTPResponse(self.socket, method=method)
+        response = http.client.HTTPResponse(cast("socket.socket", self._reader), method=method)
         response.begin()
         return response
 
