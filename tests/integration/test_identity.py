@@ -81,9 +81,7 @@ def test_the_other_loopback_knows_its_callers_too(daemon: Daemon) -> None:
 
 def test_a_rejected_token_is_recorded_with_what_is_known(daemon: Daemon) -> None:
     token = daemon.site.central.ends.issuer.forged()
-    reply = raw.ask(
-        daemon.port, raw.chat_request(MODEL, headers={"X-Gatepost-Delegation": token})
-    )
+    reply = raw.ask(daemon.port, raw.chat_request(MODEL, headers={"X-Gatepost-Delegation": token}))
     assert (reply.status, reply.code) == (401, "token_signature_invalid")
     assert 'error="invalid_token"' in reply.headers["www-authenticate"]
     record = daemon.records.decision(reply.decision_id)

@@ -59,10 +59,13 @@ def test_a_waiting_caller_is_told_to_go_on(connection: raw.RawConnection) -> Non
     assert connection.reply().status == 200
 
 
-def test_one_bad_connection_harms_no_other(
-    daemon: Daemon, connection: raw.RawConnection
-) -> None:
-    for junk in (b"\x16\x03\x01\x02\x00\x01", b"NONSENSE\r\n\r\n", b"\x00" * 64, b"GET / HTTP/9\r\n"):
+def test_one_bad_connection_harms_no_other(daemon: Daemon, connection: raw.RawConnection) -> None:
+    for junk in (
+        b"\x16\x03\x01\x02\x00\x01",
+        b"NONSENSE\r\n\r\n",
+        b"\x00" * 64,
+        b"GET / HTTP/9\r\n",
+    ):
         with raw.RawConnection(daemon.port) as bad:
             bad.send(junk)
             bad.hang_up()
