@@ -7,8 +7,10 @@ do. One machine may run all three; in production the issuer runs apart from the 
 from __future__ import annotations
 
 import contextlib
+import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from types import FrameType
 
 import uvicorn
 from litestar import Litestar, Response, get
@@ -151,7 +153,23 @@ def serve(config: CentralConfig, *, started: Callable[[str], None] | None = None
     """
     with listen(config.host, config.port) as listener:
         server = Server(uvicorn_config(build(config)), base_url(listener), started)
-        server.run(sockets=[listener])
+        with _ended_by_signal():
+            server.run(sockets=[listener])
+
+
+@contextlib.contextmanager
+def _ended_by_signal() -> Iterator[None]:
+    """Uvicorn raises the signal that stopped it once more at its end; a drained stop is exit 0."""
+    before = {one: signal.signal(one, _ignore) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    """A handler that does nothing: by then uvicorn has stopped."""
 
 
 def base_url(listener: socket.socket) -> str:
