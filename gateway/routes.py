@@ -7,15 +7,11 @@ methods and provider paths (``protocols`` knows them) and choosing an upstream (
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Final
+from urllib.parse import unquote
 
 from gateway.call import Head, Route, Upstream
 from gateway.errors import TurnAway
-
-# Some providers take their key in the query; the caller's never goes upstream (law 10).
-_CREDENTIAL_PARAMETERS: Final = frozenset(
-    {"key", "api_key", "api-key", "apikey", "access_token", "token"}
-)
+from gateway.protocols.query import CREDENTIAL_PARAMETERS
 
 
 class RouteTable:
@@ -49,12 +45,19 @@ class RouteTable:
 
 def upstream_target(route: Route, upstream: Upstream, head: Head) -> str:
     """The origin-form target to send: base path, what follows the prefix, and the query
-    without parameters that could carry the caller's credential.
+    without parameters that could carry the caller's credential (law 10).
+
+    A parameter's name is decoded as ``query.parameters`` decodes it: what was not shown to
+    policy because of its name must not go upstream under another spelling of it.
     """
     path = upstream.base_path.rstrip("/") + head.path[len(route.prefix) :]
-    kept = [
-        part
-        for part in head.query.split("&")
-        if part and part.partition("=")[0].lower() not in _CREDENTIAL_PARAMETERS
-    ]
+    query = head.query
+    if not query:
+        return path or "/"
+    kept = [part for part in query.split("&") if part and not _carries_credential(part)]
     return (path or "/") + ("?" + "&".join(kept) if kept else "")
+
+
+def _carries_credential(parameter: str) -> bool:
+    name = parameter.partition("=")[0].replace("+", " ")
+    return unquote(name).lower() in CREDENTIAL_PARAMETERS
