@@ -17,11 +17,14 @@ import msgspec
 
 from gateway import documents, limits, record, seal
 from gateway.call import Head
-from gateway.documents import Envelope, ParentLink
+from gateway.documents import Envelope, KeyCert, ParentLink
 from gateway.errors import DocumentInvalid, TurnAway
+from gateway.timestamp import time_micros
 
 PARENT_HEADER: Final = "x-gatepost-parent"
-_TRACEPARENT: Final = re.compile(r"00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+_TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+_RECORD_ID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_RECORD_HASH: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _CLAIM_CHARACTERS_MAX: Final = 40
 
 
@@ -76,4 +79,24 @@ class Lineage:
             raise DocumentInvalid("instance", "the link names another instance than its signer")
         if link.request_sha256 != seal.sha256_text(body):
             raise DocumentInvalid("request", "the link was made for another request")
+        _check_form(link)
+        _check_window(link, certificate)
         return link
+
+
+def _check_form(link: ParentLink) -> None:
+    """What is copied into a record must have the form of a record's own, and so its length."""
+    if _RECORD_ID.fullmatch(link.id) is None or _RECORD_HASH.fullmatch(link.record_hash) is None:
+        raise DocumentInvalid("unreadable", "the link's id or record hash has no such form")
+    if link.seq < 0 or link.hops < 1:
+        raise DocumentInvalid("unreadable", "the link's seq or hops is not possible")
+
+
+def _check_window(link: ParentLink, certificate: KeyCert) -> None:
+    """A key that is out of its window proves nothing: it may have been found since."""
+    try:
+        made_us = time_micros(link.time)
+    except ValueError as error:
+        raise DocumentInvalid("unreadable", f"the link's time: {error}") from error
+    if not time_micros(certificate.not_before) <= made_us < time_micros(certificate.not_after):
+        raise DocumentInvalid("window", "the link was made outside its certificate's window")
