@@ -8,20 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from typing import Final
 
 import msgspec
 
 from gateway import limits, record, seal
+from gateway.absence import absences
 from gateway.call import CallView, Label, Principal, Route, Upstream
 from gateway.cutting import Cutter
 from gateway.decide import Ruled
 from gateway.identifier import RECORD_RANDOM_BYTES, record_id
 from gateway.ports import Entropy, WallClock
-from gateway.record import Absent
 from gateway.timestamp import time_text
-
-_NOT_APPLICABLE: Final = "not_applicable"
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,33 +128,11 @@ class Scribe:
         With such a path the caller rules ``value_too_long`` instead, and records that.
         """
         cutter = Cutter(self.digest_key)
-        absent: list[Absent] = []
-        who = subject.principal
-        person = self._person(who, cutter)
-        agent = self._agent(who, cutter)
-        data = _data(subject, absent)
-        model = self._model(subject, upstreams, cutter, absent)
+        who, call = subject.principal, subject.call
+        person, agent = _person(who, cutter), _agent(who, cutter)
+        data, policy = _data(subject.label, cutter), _policy(ruled.policy, cutter)
+        model = _model(subject, upstreams, cutter)
         stamp = self.stamp()
-        absent.extend(Absent(path=gap.path, reason=gap.reason) for gap in who.absent)
-        _note_policy(ruled.policy, absent)
-        if stamp.err_ms is None:
-            absent.append(Absent("time.clock.err_ms", "clock_unknown"))
-        if stamp.boot_id is None:
-            absent.append(Absent("time.clock.boot_id", "clock_unknown"))
-        call = subject.call
-        authz = record.Authz(
-            roles=cutter.texts("authz.roles", who.roles, limits.ROLES_MAX, limits.ROLE_BYTES_MAX),
-            scopes=cutter.texts(
-                "authz.scopes", who.scopes, limits.SCOPES_MAX, limits.ROLE_BYTES_MAX
-            ),
-            delegation=cutter.texts(
-                "authz.delegation",
-                who.delegation,
-                limits.DELEGATION_MAX,
-                limits.DELEGATION_BYTES_MAX,
-            ),
-        )
-        ruling = _ruling(ruled, status, cutter)
         draft = record.Decision(
             v=record.VERSION,
             kind="decision",
@@ -169,13 +144,22 @@ class Scribe:
             time=record.Decided(decided=time_text(subject.wall_us), clock=stamp),
             person=person,
             agent=agent,
-            authz=authz,
+            authz=_authz(who, cutter),
             data=data,
-            policy=ruled.policy,
+            policy=policy,
             model=model,
-            decision=ruling,
+            decision=_ruling(ruled, status, cutter),
             facts=ruled.facts,
-            absent=absent[: limits.ABSENT_MAX],
+            absent=absences(
+                who.absent,
+                person=person,
+                agent=agent,
+                data=data,
+                policy=policy,
+                model=model,
+                clock=stamp,
+                read=call is not None,
+            ),
             cut=cutter.cuts,
             digest=record.DecisionDigest(
                 request=subject.request,
@@ -187,80 +171,6 @@ class Scribe:
             ext=None,
         )
         return draft, cutter.too_long
-
-    def _person(self, who: Principal, cutter: Cutter) -> record.Person:
-        return record.Person(
-            id=cutter.whole("person.id", who.person_id, limits.PERSON_ID_BYTES_MAX),
-            iss=cutter.whole("person.iss", who.person_iss, limits.PERSON_ISS_BYTES_MAX),
-            token_id=cutter.text("person.token_id", who.token_id, limits.TOKEN_ID_BYTES_MAX),
-            assurance=who.assurance,
-        )
-
-    def _agent(self, who: Principal, cutter: Cutter) -> record.Agent:
-        label_max = limits.AGENT_LABEL_BYTES_MAX
-        return record.Agent(
-            id=cutter.whole("agent.id", who.agent_id, limits.AGENT_ID_BYTES_MAX),
-            attested_by=who.attested_by,
-            name=cutter.text("agent.name", who.agent_name, label_max),
-            version=cutter.text("agent.version", who.agent_version, label_max),
-            session=cutter.text("agent.session", who.agent_session, label_max),
-        )
-
-    def _model(
-        self,
-        subject: Subject,
-        upstreams: tuple[Upstream, ...],
-        cutter: Cutter,
-        absent: list[Absent],
-    ) -> record.Model:
-        call, route = subject.call, subject.route
-        requested = tool = tool_call_id = None
-        if call is not None:
-            requested = cutter.whole("model.requested", call.model, limits.MODEL_BYTES_MAX)
-            tool = cutter.whole("model.tool", call.tool, limits.TOOL_BYTES_MAX)
-            tool_call_id = cutter.text(
-                "model.tool_call_id", call.tool_call_id, limits.TOOL_CALL_ID_BYTES_MAX
-            )
-        unread = "not_read" if call is None else _NOT_APPLICABLE
-        tool_server = route.server if call is None else call.tool_server
-        for path, value in (
-            ("model.requested", requested),
-            ("model.tool", tool),
-            ("model.tool_call_id", tool_call_id),
-        ):
-            if value is None:
-                absent.append(Absent(path, unread))
-        if route.provider is None:
-            absent.append(Absent("model.provider", _NOT_APPLICABLE))
-        if tool_server is None:
-            absent.append(Absent("model.tool_server", _NOT_APPLICABLE))
-        return record.Model(
-            provider=route.provider,
-            requested=requested,
-            operation="unknown" if call is None else call.operation,
-            route=route.name,
-            upstreams=[
-                record.UpstreamRef(
-                    name=upstream.name, region=upstream.region, credential_id=upstream.credential_id
-                )
-                for upstream in upstreams[: limits.UPSTREAMS_MAX]
-            ],
-            tool=tool,
-            tool_server=tool_server,
-            tool_call_id=tool_call_id,
-            hosted_tools=cutter.texts(
-                "model.hosted_tools",
-                () if call is None else call.hosted_tools + call.unknown_tools,
-                limits.HOSTED_TOOLS_MAX,
-                limits.HOSTED_TOOL_BYTES_MAX,
-            ),
-            references=cutter.texts(
-                "model.references",
-                () if call is None else call.references,
-                limits.REFERENCES_MAX,
-                limits.REFERENCE_BYTES_MAX,
-            ),
-        )
 
     def completion(self, of: str, wall_us: int, found: Finding) -> record.Completion:
         """The completion record of decision ``of``, ended at ``wall_us``."""
@@ -303,31 +213,107 @@ class Scribe:
         )
 
 
-def _data(subject: Subject, absent: list[Absent]) -> record.Data:
-    label = subject.label
-    if label is None:
-        reason = "not_read" if subject.call is None else "not_classified"
-        absent.extend(
-            Absent(path, reason) for path in ("data.level", "data.completeness", "data.classifier")
-        )
-        return record.Data(level=None, categories=[], completeness=None, classifier=None)
-    return record.Data(
-        level=label.level,
-        categories=list(label.categories[: limits.CATEGORIES_MAX]),
-        completeness=label.completeness,
-        classifier=label.classifier,
+def _person(who: Principal, cutter: Cutter) -> record.Person:
+    return record.Person(
+        id=cutter.whole("person.id", who.person_id, limits.PERSON_ID_BYTES_MAX),
+        iss=cutter.whole("person.iss", who.person_iss, limits.PERSON_ISS_BYTES_MAX),
+        token_id=cutter.text("person.token_id", who.token_id, limits.TOKEN_ID_BYTES_MAX),
+        assurance=who.assurance,
     )
 
 
-def _note_policy(policy: record.Policy, absent: list[Absent]) -> None:
-    if policy.version is None:
-        absent.extend(
-            Absent(f"policy.{member}", "no_policy")
-            for member in ("scope", "version", "digest", "age_ms", "engine")
-            if getattr(policy, member) is None
+def _agent(who: Principal, cutter: Cutter) -> record.Agent:
+    label_max = limits.AGENT_LABEL_BYTES_MAX
+    return record.Agent(
+        id=cutter.whole("agent.id", who.agent_id, limits.AGENT_ID_BYTES_MAX),
+        attested_by=who.attested_by,
+        name=cutter.text("agent.name", who.agent_name, label_max),
+        version=cutter.text("agent.version", who.agent_version, label_max),
+        session=cutter.text("agent.session", who.agent_session, label_max),
+    )
+
+
+def _authz(who: Principal, cutter: Cutter) -> record.Authz:
+    role_max, delegation_max = limits.ROLE_BYTES_MAX, limits.DELEGATION_BYTES_MAX
+    return record.Authz(
+        roles=cutter.texts("authz.roles", who.roles, limits.ROLES_MAX, role_max),
+        scopes=cutter.texts("authz.scopes", who.scopes, limits.SCOPES_MAX, role_max),
+        delegation=cutter.texts(
+            "authz.delegation", who.delegation, limits.DELEGATION_MAX, delegation_max
+        ),
+    )
+
+
+def _data(label: Label | None, cutter: Cutter) -> record.Data:
+    if label is None:
+        return record.Data(level=None, categories=[], completeness=None, classifier=None)
+    return record.Data(
+        level=label.level,
+        categories=cutter.texts(
+            "data.categories", label.categories, limits.CATEGORIES_MAX, limits.CATEGORY_BYTES_MAX
+        ),
+        completeness=label.completeness,
+        classifier=cutter.text("data.classifier", label.classifier, limits.CLASSIFIER_BYTES_MAX),
+    )
+
+
+def _policy(policy: record.Policy, cutter: Cutter) -> record.Policy:
+    return record.Policy(
+        scope=cutter.text("policy.scope", policy.scope, limits.NAME_BYTES_MAX),
+        version=policy.version,
+        digest=policy.digest,
+        state=policy.state,
+        age_ms=policy.age_ms,
+        engine=cutter.text("policy.engine", policy.engine, limits.ENGINE_BYTES_MAX),
+        shadow=cutter.text("policy.shadow", policy.shadow, limits.SHADOW_BYTES_MAX),
+    )
+
+
+def _model(subject: Subject, upstreams: tuple[Upstream, ...], cutter: Cutter) -> record.Model:
+    call, route = subject.call, subject.route
+    references = [
+        record.UpstreamRef(
+            name=upstream.name, region=upstream.region, credential_id=upstream.credential_id
         )
-    if policy.shadow is None:
-        absent.append(Absent("policy.shadow", _NOT_APPLICABLE))
+        for upstream in upstreams[: limits.UPSTREAMS_MAX]
+    ]
+    if call is None:
+        return record.Model(
+            provider=route.provider,
+            requested=None,
+            operation="unknown",
+            route=route.name,
+            upstreams=references,
+            tool=None,
+            tool_server=route.server,
+            tool_call_id=None,
+            hosted_tools=[],
+            references=[],
+        )
+    return record.Model(
+        provider=route.provider,
+        requested=cutter.whole("model.requested", call.model, limits.MODEL_BYTES_MAX),
+        operation=call.operation,
+        route=route.name,
+        upstreams=references,
+        tool=cutter.whole("model.tool", call.tool, limits.TOOL_BYTES_MAX),
+        tool_server=cutter.text("model.tool_server", call.tool_server, limits.NAME_BYTES_MAX),
+        tool_call_id=cutter.text(
+            "model.tool_call_id", call.tool_call_id, limits.TOOL_CALL_ID_BYTES_MAX
+        ),
+        hosted_tools=cutter.texts(
+            "model.hosted_tools",
+            call.hosted_tools + call.unknown_tools,
+            limits.HOSTED_TOOLS_MAX,
+            limits.HOSTED_TOOL_BYTES_MAX,
+        ),
+        references=cutter.texts(
+            "model.references",
+            call.references,
+            limits.REFERENCES_MAX,
+            limits.REFERENCE_BYTES_MAX,
+        ),
+    )
 
 
 def _ruling(ruled: Ruled, status: int | None, cutter: Cutter) -> record.Ruling:
