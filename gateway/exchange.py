@@ -23,7 +23,7 @@ from gateway.errors import TurnAway
 from gateway.forward import forward
 from gateway.recording import Finding
 from gateway.ruling import Ruling, Rulings, rule
-from gateway.understanding import understand
+from gateway.understanding import Understood, understand
 from gateway.wire import ApplicationGone, Incoming
 from gateway.world import Context, World
 
@@ -36,8 +36,16 @@ async def handle_exchange(incoming: Incoming, world: World) -> None:
     route: Route | None = None
     try:
         route = world.routes.match(incoming.head)
-        with world.in_flight.admitted():
-            await _serve(_context(incoming, route, world))
+        with world.in_flight.admitted() as admission:
+            await _serve(
+                Context(
+                    world=world,
+                    incoming=incoming,
+                    route=route,
+                    admission=admission,
+                    started_us=world.clock.mono_us(),
+                )
+            )
     except TurnAway as turned_away:
         await _turn_away(incoming, route, turned_away, world)
     except ApplicationGone:
@@ -47,44 +55,31 @@ async def handle_exchange(incoming: Incoming, world: World) -> None:
         await _turn_away(incoming, route, TurnAway("internal_error"), world)
 
 
-def _context(incoming: Incoming, route: Route, world: World) -> Context:
-    wall_us = world.clock.wall_us()
-    return Context(
-        world=world,
-        incoming=incoming,
-        route=route,
-        snapshot=world.policy(),
-        wall_us=wall_us,
-        now_us=max(wall_us, world.signed_time_us()),
-        started_us=world.clock.mono_us(),
-    )
-
-
 async def _serve(context: Context) -> None:
     world = context.world
     known = await understand(context)
-    with world.in_flight.holding(len(known.body or b"")):
-        reservation = world.log.reserve(RECORDS_PER_CALL * len(known.calls))
-        try:
-            rulings = rule(context, known)
-            commit = world.log.submit(reservation, *rulings.drafts)
-            for draft in rulings.drafts:
-                world.decided(draft)
-            finding = Finding(policy_us=rulings.policy_us, classify_us=known.classify_us)
-            if not _answers_first(rulings):
-                began_us = world.clock.mono_us()
-                await commit.wait()
-                finding.commit_us = context.micros_since(began_us)
-            denied = rulings.denied
-            if denied is not None:
-                await _refuse(context, denied)
-            else:
-                await forward(context, known, rulings, commit, reservation, finding)
-        finally:
-            reservation.release()
+    reservation = world.log.reserve(RECORDS_PER_CALL * len(known.calls))
+    try:
+        rulings = rule(context, known)
+        commit = world.log.submit(reservation, *rulings.drafts)
+        for draft in rulings.drafts:
+            world.decided(draft)
+        finding = Finding(policy_us=rulings.policy_us, classify_us=known.classify_us)
+        durable = not _overlaps(rulings)
+        if durable:
+            began_us = world.clock.mono_us()
+            await commit.wait()
+            finding.commit_us = context.micros_since(began_us)
+        denied = rulings.denied
+        if denied is not None:
+            await _refuse(context, known, rulings, denied)
+        else:
+            await forward(context, known, rulings, commit, reservation, finding, durable=durable)
+    finally:
+        reservation.release()
 
 
-def _answers_first(rulings: Rulings) -> bool:
+def _overlaps(rulings: Rulings) -> bool:
     """Whether the fsync may overlap with the upstream call: ``record_commit`` of the policy."""
     return all(
         isinstance(one.verdict, Permit) and one.verdict.ruling.commit == "before_response"
@@ -92,19 +87,21 @@ def _answers_first(rulings: Rulings) -> bool:
     )
 
 
-async def _refuse(context: Context, denied: Ruling) -> None:
+async def _refuse(context: Context, known: Understood, rulings: Rulings, denied: Ruling) -> None:
     verdict = denied.verdict
     assert isinstance(verdict, Denial)
-    snapshot = context.snapshot
+    snapshot = rulings.moment.snapshot
     shown = snapshot is not None and snapshot.show_rule_ids
     await context.incoming.answer(
         refusal.refuse(
             verdict.code,
             context.route.protocol,
             decision_id=denied.draft.id,
+            message=denied.detail or None,
             rules=verdict.ruling.rules if shown else (),
             approval_digest=verdict.approval_digest,
             call=denied.call,
+            batch=known.batch,
         )
     )
 
@@ -115,6 +112,8 @@ async def _turn_away(
     world.tally.turned_away(turned_away.code, incoming.peer.listener)
     protocol = None if route is None else route.protocol
     try:
-        await incoming.answer(refusal.turn_away(turned_away.code, protocol))
+        await incoming.answer(
+            refusal.turn_away(turned_away.code, protocol, allow=turned_away.allow)
+        )
     except ApplicationGone:
         incoming.abort()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Self
 
 import anyio
 
@@ -30,8 +31,35 @@ class Cuttable:
         self._scope.cancel()
 
 
+class Admission:
+    """One call's place among those in flight; a context manager that gives it up."""
+
+    __slots__ = ("_held_bytes", "_in_flight")
+
+    def __init__(self, in_flight: InFlight) -> None:
+        self._in_flight = in_flight
+        self._held_bytes = 0
+
+    def hold(self, held_bytes: int) -> None:
+        """Say how many bytes this call holds in memory now; told before more is read.
+
+        Raises TurnAway (``too_busy``) when it grew and there is no room.
+        """
+        more = held_bytes - self._held_bytes
+        self._in_flight.count_bytes(more)
+        self._held_bytes = held_bytes
+
+    def __enter__(self) -> Self:
+        self._in_flight.enter()
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self.hold(0)
+        self._in_flight.leave()
+
+
 class InFlight:
-    """Every call between admission and its last byte."""
+    """Every call between admission and its last byte. ``cuts``: how often all were cut."""
 
     def __init__(
         self,
@@ -43,51 +71,57 @@ class InFlight:
         self._key_usable = key_usable
         self._calls_max = calls_max
         self._body_bytes_max = body_bytes_max
-        self._body_bytes = 0
         self._forwarded: set[Cuttable] = set()
         self._idle = anyio.Event()
         self._idle.set()
+        self._cut_with = ""
+        self.cuts = 0
         self.calls = 0
+        self.held_bytes = 0
         self.draining = False
 
     def __repr__(self) -> str:
         return f"InFlight(calls={self.calls}, draining={self.draining})"
 
-    @contextmanager
-    def admitted(self) -> Iterator[None]:
-        """Count one call. Raises TurnAway (``draining``, ``too_busy``, ``no_key``)."""
+    def admitted(self) -> Admission:
+        """A place for one call. Raises TurnAway (``draining``, ``too_busy``, ``no_key``)."""
         if self.draining:
             raise TurnAway("draining")
         if self.calls >= self._calls_max:
             raise TurnAway("too_busy")
         if not self._key_usable():
             raise TurnAway("no_key", "the instance has been without a certificate too long")
+        return Admission(self)
+
+    def enter(self) -> None:
+        """Count a call; ``Admission`` does."""
         if self.calls == 0:
             self._idle = anyio.Event()
         self.calls += 1
-        try:
-            yield
-        finally:
-            self.calls -= 1
-            if self.calls == 0:
-                self._idle.set()
 
-    @contextmanager
-    def holding(self, body_bytes: int) -> Iterator[None]:
-        """Count ``body_bytes`` of memory. Raises TurnAway (``too_busy``) when there is no room."""
-        if self._body_bytes + body_bytes > self._body_bytes_max:
+    def leave(self) -> None:
+        """The inverse of ``enter``."""
+        self.calls -= 1
+        if self.calls == 0:
+            self._idle.set()
+
+    def count_bytes(self, more: int) -> None:
+        """Count ``more`` bytes of memory (fewer if negative). Raises TurnAway (``too_busy``)."""
+        if more > 0 and self.held_bytes + more > self._body_bytes_max:
             raise TurnAway("too_busy", "too many request bodies are held in memory")
-        self._body_bytes += body_bytes
-        try:
-            yield
-        finally:
-            self._body_bytes -= body_bytes
+        self.held_bytes += more
 
     @contextmanager
-    def cuttable(self, scope: anyio.CancelScope) -> Iterator[Cuttable]:
-        """Register a forwarded call that runs inside ``scope``."""
+    def cuttable(self, scope: anyio.CancelScope, since: int) -> Iterator[Cuttable]:
+        """Register a forwarded call that runs inside ``scope``.
+
+        ``since``: what ``cuts`` was when the call was decided. A call that was between its
+        decision and this moment while all were cut is cut now: nothing slips through.
+        """
         entry = Cuttable(scope)
         self._forwarded.add(entry)
+        if self.cuts != since:
+            entry.cut(self._cut_with)
         try:
             yield entry
         finally:
@@ -95,6 +129,8 @@ class InFlight:
 
     def cut_all(self, outcome: str) -> int:
         """End every forwarded call with ``outcome``; returns how many there were."""
+        self.cuts += 1
+        self._cut_with = outcome
         entries = list(self._forwarded)
         for entry in entries:
             entry.cut(outcome)

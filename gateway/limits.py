@@ -28,6 +28,8 @@ UPSTREAM_FIRST_BYTE_SECONDS_MAX: Final = 300.0
 """Reasoning models think for minutes before their first byte."""
 STREAM_IDLE_SECONDS_MAX: Final = 300.0
 CALL_SECONDS_MAX: Final = 3_600.0
+CUT_ANSWER_SECONDS_MAX: Final = 0.5
+"""To tell a call that is cut before its answer began why: below the second that a stop waits."""
 UPSTREAM_CONNECTIONS_IDLE_MAX: Final = 64
 UPSTREAM_IDLE_SECONDS_MAX: Final = 55.0
 """Below the 60 s at which most load balancers drop an idle connection."""

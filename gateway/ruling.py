@@ -1,8 +1,9 @@
 """Rules on every call of one exchange and drafts the records of the rulings.
 
-Owns: asking ``decide`` once per call, turning an earlier refusal into a ruling, refusing a
-whole group for one denial, and the rule that what must be recorded whole is not cut. Refuses:
-committing the drafts (``exchange.py``) and the policy's semantics (``decide.py``).
+Owns: reading the policy snapshot and the time once for all of them, asking ``decide`` once per
+call, turning an earlier refusal into a ruling, refusing a whole group for one denial, and the
+rule that what must be recorded whole is not cut. Refuses: committing the drafts
+(``exchange.py``) and the policy's semantics (``decide.py``).
 """
 
 from __future__ import annotations
@@ -17,23 +18,43 @@ from gateway.errors import TurnAway
 from gateway.lineage import trace_of
 from gateway.record import Decision
 from gateway.recording import Subject
+from gateway.snapshot import Snapshot
 from gateway.understanding import Understood
 from gateway.vocabulary import Stage
 from gateway.world import Context
 
+_GROUP_DENIED = "denied"
+"""Reason of a call that is refused only because another one of its batch is."""
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """When a ruling is made: the policy in force (read once, law 4) and the time.
+
+    ``wall_us`` is the node's claim and stands in the record; ``now_us`` is the trusted time that
+    policy is held against. ``cuts``: ``InFlight.cuts`` at that moment.
+    """
+
+    snapshot: Snapshot | None
+    wall_us: int
+    now_us: int
+    cuts: int
+
 
 class Ruling(msgspec.Struct, frozen=True, kw_only=True):
-    """One call's verdict and the draft that records it."""
+    """One call's verdict and the draft that records it. ``detail``: for the caller, what was
+    wrong and where; empty where policy alone decided."""
 
     verdict: Permit | Denial
     draft: Decision
     call: CallView | None
+    detail: str = ""
 
 
 class Rulings(msgspec.Struct, frozen=True, kw_only=True):
-    """The rulings of one exchange: one, or one per message of a JSON-RPC batch."""
+    """The rulings of one exchange: one, or one per message of a JSON-RPC batch, in its order."""
 
     each: tuple[Ruling, ...]
+    moment: Moment
     policy_us: int
 
     @property
@@ -43,103 +64,106 @@ class Rulings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def denied(self) -> Ruling | None:
         """The ruling to answer with, if anything was denied: the first with a reason of its own."""
-        return next((one for one in self.each if isinstance(one.verdict, Denial)), None)
+        denied = [one for one in self.each if isinstance(one.verdict, Denial)]
+        own = (one for one in denied if one.verdict.ruling.reason != _GROUP_DENIED)
+        return next(own, denied[0]) if denied else None
 
 
 def rule(context: Context, known: Understood, stage: Stage = "request") -> Rulings:
     """Decide and draft. Raises TurnAway (``too_many_denials``) before anything is recorded."""
-    began_us = context.world.clock.mono_us()
+    bench = _Bench(context, known, stage)
     labels: tuple[Label | None, ...] = known.labels or (None,) * len(known.calls)
-    verdicts = [
-        _verdict(context, known, call, label, stage)
-        for call, label in zip(known.calls, labels, strict=True)
-    ]
-    spent_us = context.micros_since(began_us)
-    each = [
-        _ruling(context, known, call, label, verdict)
-        for call, label, verdict in zip(known.calls, labels, verdicts, strict=True)
-    ]
+    each = [bench.rule(call, label) for call, label in zip(known.calls, labels, strict=True)]
     if len(each) > 1 and any(isinstance(one.verdict, Denial) for one in each):
-        each = [_with_group(context, known, one) for one in each]
-        each.sort(key=lambda one: one.verdict.ruling.reason == "denied")
-    rulings = Rulings(each=tuple(each), policy_us=spent_us)
+        each = [bench.with_group(one, label) for one, label in zip(each, labels, strict=True)]
+    rulings = Rulings(each=tuple(each), moment=bench.moment, policy_us=bench.spent_us)
     if rulings.denied is not None:
         _limit_denials(context, known)
     return rulings
-
-
-def _verdict(
-    context: Context,
-    known: Understood,
-    call: CallView | None,
-    label: Label | None,
-    stage: Stage,
-) -> Permit | Denial:
-    if known.refused is not None:
-        return decide.refuse(context.snapshot, known.refused.code, context.now_us, stage=stage)
-    if call is None:
-        raise TurnAway("internal_error", "a call without a reading was not refused")
-    return decide.decide(
-        context.snapshot,
-        known.principal,
-        label,
-        call,
-        context.route,
-        context.now_us,
-        stage=stage,
-        digest_key=context.world.scribe.digest_key,
-    )
-
-
-def _ruling(
-    context: Context,
-    known: Understood,
-    call: CallView | None,
-    label: Label | None,
-    verdict: Permit | Denial,
-) -> Ruling:
-    scribe = context.world.scribe
-    subject = Subject(
-        id=scribe.draw_id(context.wall_us),
-        wall_us=context.wall_us,
-        route=context.route,
-        principal=known.principal,
-        call=call,
-        label=label,
-        request=known.request_digest,
-        trace=trace_of(context.incoming.head),
-        parent=known.parent,
-    )
-    draft, too_long = _draft(context, subject, verdict)
-    if too_long is not None and isinstance(verdict, Permit):
-        stage = verdict.ruling.stage
-        verdict = decide.refuse(context.snapshot, "value_too_long", context.now_us, stage=stage)
-        draft, _ = _draft(context, subject, verdict)
-    return Ruling(verdict=verdict, draft=draft, call=call)
-
-
-def _draft(
-    context: Context, subject: Subject, verdict: Permit | Denial
-) -> tuple[Decision, str | None]:
-    permitted = isinstance(verdict, Permit)
-    return context.world.scribe.decision(
-        subject,
-        verdict.ruling,
-        upstreams=verdict.upstreams if isinstance(verdict, Permit) else (),
-        status=None if permitted else errors.CODES[verdict.code].status,
-    )
-
-
-def _with_group(context: Context, known: Understood, ruling: Ruling) -> Ruling:
-    """Nothing of a group with a denial is forwarded, so none of it is recorded as allowed."""
-    if isinstance(ruling.verdict, Denial):
-        return ruling
-    refusal = decide.refuse(context.snapshot, "denied", context.now_us)
-    label = known.labels[known.calls.index(ruling.call)] if known.labels else None
-    return _ruling(context, known, ruling.call, label, refusal)
 
 
 def _limit_denials(context: Context, known: Understood) -> None:
     agent = known.principal.agent_id or f"uid {context.incoming.peer.uid}"
     if not context.world.denials.take(agent, anyio.current_time()):
         raise TurnAway("too_many_denials")
+
+
+class _Bench:
+    """Rules on calls of one exchange, all at the same moment."""
+
+    def __init__(self, context: Context, known: Understood, stage: Stage) -> None:
+        world = context.world
+        wall_us = world.clock.wall_us()
+        self.moment = Moment(
+            snapshot=world.policy(),
+            wall_us=wall_us,
+            now_us=max(wall_us, world.signed_time_us()),
+            cuts=world.in_flight.cuts,
+        )
+        self.spent_us = 0
+        self._context = context
+        self._known = known
+        self._stage: Stage = stage
+        self._trace = trace_of(context.incoming.head)
+
+    def rule(self, call: CallView | None, label: Label | None) -> Ruling:
+        began_us = self._context.world.clock.mono_us()
+        verdict = self._verdict(call, label)
+        self.spent_us += self._context.micros_since(began_us)
+        refused = self._known.refused
+        return self._ruling(call, label, verdict, "" if refused is None else refused.detail)
+
+    def with_group(self, ruling: Ruling, label: Label | None) -> Ruling:
+        """Nothing of a group with a denial is forwarded, so none of it is recorded as allowed."""
+        if isinstance(ruling.verdict, Denial):
+            return ruling
+        return self._ruling(ruling.call, label, self._refusal(_GROUP_DENIED), "")
+
+    def _verdict(self, call: CallView | None, label: Label | None) -> Permit | Denial:
+        if self._known.refused is not None:
+            return self._refusal(self._known.refused.code)
+        if call is None:
+            raise TurnAway("internal_error", "a call without a reading was not refused")
+        return decide.decide(
+            self.moment.snapshot,
+            self._known.principal,
+            label,
+            call,
+            self._context.route,
+            self.moment.now_us,
+            stage=self._stage,
+            digest_key=self._context.world.scribe.digest_key,
+        )
+
+    def _refusal(self, code: str) -> Denial:
+        return decide.refuse(self.moment.snapshot, code, self.moment.now_us, stage=self._stage)
+
+    def _ruling(
+        self, call: CallView | None, label: Label | None, verdict: Permit | Denial, detail: str
+    ) -> Ruling:
+        scribe = self._context.world.scribe
+        subject = Subject(
+            id=scribe.draw_id(self.moment.wall_us),
+            wall_us=self.moment.wall_us,
+            route=self._context.route,
+            principal=self._known.principal,
+            call=call,
+            label=label,
+            request=self._known.request_digest,
+            trace=self._trace,
+            parent=self._known.parent,
+        )
+        draft, too_long = self._draft(subject, verdict)
+        if too_long is not None and isinstance(verdict, Permit):
+            verdict, detail = self._refusal("value_too_long"), too_long
+            draft, _ = self._draft(subject, verdict)
+        return Ruling(verdict=verdict, draft=draft, call=call, detail=detail)
+
+    def _draft(self, subject: Subject, verdict: Permit | Denial) -> tuple[Decision, str | None]:
+        scribe = self._context.world.scribe
+        if isinstance(verdict, Permit):
+            return scribe.decision(
+                subject, verdict.ruling, upstreams=verdict.upstreams, status=None
+            )
+        status = errors.CODES[verdict.code].status
+        return scribe.decision(subject, verdict.ruling, upstreams=(), status=status)

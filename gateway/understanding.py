@@ -37,12 +37,18 @@ class Understood(msgspec.Struct, kw_only=True):
         """One entry per ruling to make; None stands for a call that could not be read."""
         return (None,) if self.reading is None else self.reading.calls
 
+    @property
+    def batch(self) -> tuple[CallView, ...]:
+        """The messages of a JSON-RPC batch, which are answered together; else nothing."""
+        return self.reading.calls if self.reading is not None and self.reading.batch else ()
+
 
 async def understand(context: Context) -> Understood:
     """Find out who asks for what. Raises TurnAway where no ruling is possible."""
     world, incoming = context.world, context.incoming
+    now_us = max(world.clock.wall_us(), world.signed_time_us())
     try:
-        principal = world.identify(incoming.peer, incoming.head, context.now_us)
+        principal = world.identify(incoming.peer, incoming.head, now_us)
     except TokenRejected as rejected:
         _limit_failures(context)
         return Understood(principal=rejected.principal, refused=rejected)
@@ -73,7 +79,9 @@ async def _whole_body(context: Context) -> bytes:
     if encoding.strip().lower() not in ("", "identity"):
         raise RequestRefused("content_encoding_unsupported")
     try:
-        return await context.incoming.read_body(context.route.body_bytes_max)
+        return await context.incoming.read_body(
+            context.route.body_bytes_max, context.admission.hold
+        )
     except TurnAway as turned_away:
         # Head and route were understood: then this is a ruling, and is recorded.
         if turned_away.code in RULING_ON_KNOWN_ROUTE:

@@ -6,6 +6,7 @@ carry. Refuses: HTTP itself (``http1.py``) and sockets (``io/incoming.py``, ``io
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, Self
 
 import msgspec
@@ -67,9 +68,10 @@ class Incoming(Protocol):
     def bytes_out(self) -> int:
         """Body bytes sent so far."""
 
-    async def read_body(self, bytes_max: int) -> bytes:
+    async def read_body(self, bytes_max: int, hold: Callable[[int], None] | None = None) -> bytes:
         """The whole body; sends 100 Continue first if it was asked for.
 
+        ``hold`` is told how many bytes are held before more are read, and may raise TurnAway.
         Raises TurnAway (``body_too_large``, ``too_slow``, ``malformed_request``), and
         ``ApplicationGone``.
         """

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 import msgspec
 
 from gateway.call import CallView, Head, Label, Peer, Principal, Route
-from gateway.inflight import InFlight
+from gateway.inflight import Admission, InFlight
 from gateway.lineage import Lineage
 from gateway.ports import RecordLog, WallClock
 from gateway.rate import KeyedBuckets
@@ -27,7 +27,8 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
 
     ``signed_time_us``: the newest time that a verified signature vouches for; identity and
     policy use the later of it and the wall clock. ``decided``: told of each submitted decision, for
-    counters and onlookers. ``report``: an unexpected fault, for the log.
+    counters and onlookers. ``report``: an unexpected fault, for the log. ``overhead_header``:
+    whether answers say how much time they spent here.
     """
 
     routes: RouteTable
@@ -44,22 +45,19 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: InFlight
     clock: WallClock
     lineage: Lineage
-    identity_failures: KeyedBuckets
-    denials: KeyedBuckets
+    identity_failures: KeyedBuckets[str]
+    denials: KeyedBuckets[str]
     report: Callable[[str, BaseException], None]
+    overhead_header: bool = False
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """One call. ``snapshot`` is read once, here (law 4); ``now_us`` is the trusted time,
-    ``started_us`` the monotonic time at which it was admitted.
-    """
+    """One call. ``started_us``: the monotonic time at which it was admitted."""
 
     world: World
     incoming: Incoming
     route: Route
-    snapshot: Snapshot | None
-    wall_us: int
-    now_us: int
+    admission: Admission
     started_us: int
 
     def micros_since(self, began_us: int) -> int:

@@ -326,4 +326,5 @@ def _world(parts: Parts, classifying: Classifying) -> World:
         ),
         denials=KeyedBuckets(limits.DENIALS_PER_SECOND_MAX, limits.DENIALS_BURST_MAX, _KEYS_MAX),
         report=parts.log.fault,
+        overhead_header=parts.config.overhead_header,
     )

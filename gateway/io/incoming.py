@@ -167,18 +167,22 @@ class IncomingCall:
 
     # -- the request body
 
-    async def read_body(self, bytes_max: int) -> bytes:
+    async def read_body(self, bytes_max: int, hold: Callable[[int], None] | None = None) -> bytes:
         """See ``wire.Incoming``. The deadline is absolute, from the first wait on."""
         self._refuse_longer(self._head.content_length or 0, bytes_max)
         parts = self._side.read_body() or b""
+        self._refuse_longer(self._side.body_bytes, bytes_max)
+        if hold is not None:
+            hold(self._side.body_bytes)
         if self._side.body_done:
-            self._refuse_longer(self._side.body_bytes, bytes_max)
             return parts
         collected = [parts]
         with anyio.move_on_after(self._application.options.body_seconds_max):
             while part := await self._next_part():
                 collected.append(part)
                 self._refuse_longer(self._side.body_bytes, bytes_max)
+                if hold is not None:
+                    hold(self._side.body_bytes)
             return b"".join(collected)
         raise TurnAway("too_slow", "the body did not arrive in time")
 
