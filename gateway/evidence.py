@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from typing import Final, Literal
+from typing import Final
 
 import msgspec
 
@@ -23,78 +23,13 @@ from gateway.chain_audit import ChainAudit, Link
 from gateway.documents import Envelope, KeyCert, Root
 from gateway.errors import DocumentInvalid
 from gateway.timestamp import time_micros
+from gateway.verdicts import VERDICTS, Report, Tally
 
-State = Literal["true", "false", "incomplete", "not_applicable"]
-"""``false``: a check failed. ``incomplete``: nothing is false, and something is not proved."""
+__all__ = ["VERDICTS", "Auditor", "Report", "verify_export"]
 
-VERDICTS: Final[dict[str, str]] = {
-    "roots": "every root chains from the pinned fingerprint",
-    "form": "every line is the exact form of a known document",
-    "signatures": "every signature is valid",
-    "entitlement": "every record's key was certified for its instance, tenant, region and time",
-    "chain": "no record is missing, twice, out of turn or linked to another one",
-    "forks": "no place in a chain has two records",
-    "tail": "every chain ends in a seal",
-    "outcomes": "every allowed call has its completion",
-    "inclusion": "every record is in the log",
-    "consistency": "the log only grew",
-    "witnesses": "others have seen the log",
-}
-"""Verdict → what it being true means. Causes come before their consequences."""
-
-_INFORMATIONAL: Final = frozenset({"outcomes"})
-_LOG_VERDICTS: Final = ("inclusion", "consistency", "witnesses")
 _EXPECTS_COMPLETION: Final = frozenset({"allow", "error_open"})
-_PROBLEMS_KEPT: Final = 20
 _GAPS_NAMED: Final = 5
 _OTHER_KEY: Final = "the envelope names another key than the record"
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """``line``: of the export, from 1; None where it is about no single line."""
-
-    line: int | None
-    cause: str
-
-
-class Verdict(msgspec.Struct, frozen=True):
-    """``counted``: what the verdict was reached on. ``problems``: the first of ``problem_count``.
-
-    ``informational`` verdicts are shown and do not decide the exit code.
-    """
-
-    name: str
-    state: State
-    counted: int
-    problem_count: int
-    problems: list[Problem]
-    informational: bool
-
-
-class Report(msgspec.Struct, frozen=True):
-    """All verdicts, in the order of ``VERDICTS``, and what a reader must be told beside them."""
-
-    fingerprint: str
-    lines: int
-    records: int
-    instances: int
-    verdicts: list[Verdict]
-    notices: list[str]
-
-    @property
-    def exit_code(self) -> int:
-        """0 all proved · 1 a check failed · 3 nothing false but incomplete."""
-        states = {verdict.state for verdict in self.verdicts if not verdict.informational}
-        if "false" in states:
-            return 1
-        return 3 if "incomplete" in states else 0
-
-    def verdict(self, name: str) -> Verdict:
-        """The verdict called ``name``. Raises KeyError."""
-        for verdict in self.verdicts:
-            if verdict.name == name:
-                return verdict
-        raise KeyError(name)
 
 
 def verify_export(lines: Iterable[bytes], fingerprint: str) -> Report:
@@ -104,17 +39,6 @@ def verify_export(lines: Iterable[bytes], fingerprint: str) -> Report:
     for line in lines:
         auditor.add(line)
     return auditor.report()
-
-
-class _Tally(msgspec.Struct):
-    counted: int = 0
-    false: int = 0
-    incomplete: int = 0
-    problems: list[Problem] = []
-
-    def note(self, line: int | None, cause: str) -> None:
-        if len(self.problems) < _PROBLEMS_KEPT:
-            self.problems.append(Problem(line, cause))
 
 
 class _Window(msgspec.Struct, frozen=True):
@@ -132,7 +56,7 @@ class Auditor:
     def __init__(self, fingerprint: str) -> None:
         self._fingerprint = fingerprint
         self._line = 0
-        self._tallies = {name: _Tally() for name in VERDICTS}
+        self._tallies = {name: Tally() for name in VERDICTS}
         self._roots: list[Root] = []
         self._issuer_keys: dict[str, bytes] = {}
         self._windows: dict[str, list[_Window]] = {}
@@ -168,7 +92,7 @@ class Auditor:
             lines=self._line,
             records=self._tallies["entitlement"].counted,
             instances=len(self._chains),
-            verdicts=[self._verdict(name) for name in VERDICTS],
+            verdicts=[self._tallies[name].verdict(name) for name in VERDICTS],
             notices=self._notices(),
         )
 
@@ -426,24 +350,6 @@ class Auditor:
         tally = self._tallies[name]
         tally.incomplete += 1
         tally.note(self._line if line == -1 else line, cause)
-
-    def _verdict(self, name: str) -> Verdict:
-        tally = self._tallies[name]
-        state: State = "true"
-        if name in _LOG_VERDICTS:
-            state = "not_applicable"
-        elif tally.false:
-            state = "false"
-        elif tally.incomplete:
-            state = "incomplete"
-        return Verdict(
-            name=name,
-            state=state,
-            counted=tally.counted,
-            problem_count=tally.false + tally.incomplete,
-            problems=tally.problems,
-            informational=name in _INFORMATIONAL,
-        )
 
 
 def _text(digest: bytes | None) -> str | None:
