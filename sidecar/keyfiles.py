@@ -60,12 +60,17 @@ class KeyFiles:
         # Imported here: it costs 100 ms of a start, and most daemons have no issuer to watch.
         from watchfiles import awatch
 
+        stop = anyio.Event()
         try:
-            async for _ in awatch(*directories, recursive=False, watch_filter=None):
-                self.reload()
-        except OSError as error:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_set_when_cancelled, stop)
+                async for _ in awatch(
+                    *directories, recursive=False, watch_filter=None, stop_event=stop
+                ):
+                    self.reload()
+        except* OSError as errors:
             # Out of inotify watches, or a directory that is gone: the timer still reads.
-            self._log.warning("keys_unreadable", reason=str(error))
+            self._log.warning("keys_unreadable", reason=str(errors.exceptions[0]))
 
     def reload(self) -> None:
         """Put changed sets in force. A set that cannot be used changes nothing."""
@@ -82,3 +87,12 @@ class KeyFiles:
             return
         self._held = {**self._held, **changed}
         self._log.info("keys_reloaded", issuers=", ".join(sorted(changed)))
+
+
+async def _set_when_cancelled(stop: anyio.Event) -> None:
+    # The watching thread looks at the event twenty times a second; without it, it would hold up
+    # the end of the daemon until its own timeout of five seconds.
+    try:
+        await anyio.sleep_forever()
+    finally:
+        stop.set()
