@@ -85,6 +85,7 @@ class PolicyCache:
         self._store = PolicyStore(disk, config.directory)
         self._acquirer = Acquirer(source, self._store, self._time, config, self._changed)
         self._wake = anyio.Event()
+        self._held = anyio.Event()
         self._locked = anyio.Event()
         self._unlocked = anyio.Event()
         self._unlocked.set()
@@ -139,6 +140,10 @@ class PolicyCache:
     def hint(self) -> None:
         """Let the refresher try now: something may have changed. Harmless when wrong."""
         self._wake.set()
+
+    async def wait_held(self) -> None:
+        """Return once there is a policy, in whatever state."""
+        await self._held.wait()
 
     async def wait_locked(self) -> None:
         """Return once the policy is locked; at once if it is. Open streams are cut on it."""
@@ -235,6 +240,7 @@ class PolicyCache:
         self._report("policy_rejected", str(error))
 
     def _changed(self, snapshot: Snapshot) -> None:
+        self._held.set()
         if snapshot.locked:
             if not self._locked.is_set():
                 self._report("policy_locked", snapshot.lock_reason or "")

@@ -125,6 +125,8 @@ class Daemon:
         """``start`` is the first of the chain, then what was found of dead instances."""
         with anyio.move_on_after(self._config.enrolment.wait_ms / 1000):
             await parts.instance.certified.wait()
+            # On an empty volume the first calls would be refused for want of a policy.
+            await parts.policy.wait_held()
         clock = self._outside.clock
         await parts.write_own(
             journal.start(

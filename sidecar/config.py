@@ -111,7 +111,7 @@ class Enrolment(Section, frozen=True, kw_only=True):
     ] = None
     worker: Annotated[int, Meta(ge=0)] = 0
     wait_ms: Annotated[
-        int, Meta(ge=0, description="How long a start waits for its first certificate.")
+        int, Meta(ge=0, description="How long a start waits for certificate and policy.")
     ] = limits.ENROL_WAIT_MS
 
 
