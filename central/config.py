@@ -14,7 +14,7 @@ import msgspec
 import platformdirs
 
 from gateway import limits, signed_request, vocabulary
-from gateway.errors import ConfigInvalid
+from gateway.errors import UNREADABLE, ConfigInvalid
 
 ServiceName = Literal["issuer", "policy", "records"]
 PersonRole = Literal["auditor", "operator", "admin"]
@@ -142,7 +142,7 @@ def load(path: str) -> CentralConfig:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error
     try:
         config = msgspec.toml.decode(data, type=CentralConfig)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ConfigInvalid(f"{path}: {error}") from error
     config = _anchored(config, os.path.dirname(os.path.abspath(path)))
     try:

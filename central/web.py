@@ -23,6 +23,7 @@ from litestar.types import ExceptionHandlersMap, Receive, Scope, Send
 
 from central.errors import CODES, Refused
 from gateway import __version__, signed_request
+from gateway.errors import UNREADABLE
 
 JSON: Final = "application/json"
 NDJSON: Final = "application/x-ndjson"
@@ -93,7 +94,7 @@ def decode_body(body: bytes, shape: type[StructT]) -> StructT:
     """The JSON body as ``shape``. Raises Refused (``malformed_request``)."""
     try:
         return msgspec.json.decode(body, type=shape)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise Refused("malformed_request", str(error)) from error
 
 

@@ -19,6 +19,8 @@ from typing import Self
 
 import msgspec
 
+from gateway.errors import UNREADABLE
+
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 40.0
 
@@ -63,7 +65,7 @@ class Child:
         line = self._first_line()
         try:
             announced = msgspec.json.decode(line, type=dict[str, object])
-        except msgspec.DecodeError:
+        except UNREADABLE:
             self.stop()
             raise StartFailed(f"{self.name} did not start: {self.last_words()}") from None
         return announced

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Final
+from typing import BinaryIO, Final, cast
 
 import click
 import msgspec
@@ -69,7 +69,7 @@ def _audited(export: Path, root: str, *, quiet: bool) -> Report:
 
 
 @contextmanager
-def _opened(export: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+def _opened(export: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
     """The file itself, for progress, and what to read lines from."""
     with export.open("rb") as raw:
         if raw.read(2) != b"\x1f\x8b":
@@ -77,11 +77,11 @@ def _opened(export: Path) -> Iterator[tuple[IO[bytes], IO[bytes]]]:
             yield raw, raw
             return
         raw.seek(0)
-        with gzip.GzipFile(fileobj=raw) as unpacked:
-            yield raw, unpacked
+        with gzip.open(raw) as unpacked:
+            yield raw, cast("BinaryIO", unpacked)
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
+def _lines(file: BinaryIO) -> Iterator[bytes]:
     """Lines with their newlines; an endless line is cut, and then fails its form check."""
     while line := file.readline(_LINE_BYTES_MAX):
         yield line

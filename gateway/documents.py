@@ -13,7 +13,7 @@ from typing import Annotated, Final, TypeVar
 import msgspec
 
 from gateway import limits
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 
 Integer = Annotated[int, msgspec.Meta(ge=-limits.JSON_INTEGER_MAX, le=limits.JSON_INTEGER_MAX)]
 """An integer that every JSON reader sees alike; decoding refuses others, encoding does not."""
@@ -306,7 +306,7 @@ def decode_exact(payload: bytes, struct: type[DocumentT]) -> DocumentT:
     """
     try:
         document = msgspec.json.decode(payload, type=struct)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise DocumentInvalid("unreadable", f"{struct.__name__}: {error}") from error
     if _encoder.encode(document) != payload:
         raise DocumentInvalid("inexact", f"{struct.__name__}: the bytes are not its exact form")

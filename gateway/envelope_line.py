@@ -16,7 +16,7 @@ import msgspec
 
 from gateway import documents, seal
 from gateway.documents import Envelope
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 
 _PREFIX: Final = b'{"payloadType":"%b","payload":"' % documents.RECORD.encode()
 _AFTER_PAYLOAD: Final = b'","signatures":[{"keyid":"'
@@ -70,7 +70,7 @@ def read_envelope(line: bytes) -> tuple[Envelope, bytes]:
     """
     try:
         envelope = _envelopes.decode(line)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DocumentInvalid("unreadable", f"not a DSSE envelope: {error}") from error
     if documents.encode(envelope) + b"\n" != line:
         raise DocumentInvalid("inexact", "not the exact form of an envelope")

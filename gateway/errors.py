@@ -120,6 +120,10 @@ RULING_ON_KNOWN_ROUTE: Final = frozenset({"body_too_large", "content_encoding_un
 """Turn-away codes that are rulings, and so recorded, once head and route were understood."""
 
 
+UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+"""What msgspec raises for foreign bytes: not the wanted JSON, not UTF-8, nested too deeply."""
+
+
 class GatepostError(Exception):
     """Something that ends a call with a stable code.
 

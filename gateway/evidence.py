@@ -21,7 +21,7 @@ import msgspec
 from gateway import documents, envelope_line, record, roots, seal
 from gateway.chain_audit import ChainAudit, Link
 from gateway.documents import Envelope, KeyCert, Root
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 from gateway.timestamp import time_micros
 from gateway.verdicts import VERDICTS, Report, Tally
 
@@ -174,7 +174,7 @@ class Auditor:
     def _no_key(self, parts: envelope_line.RecordLine) -> None:
         try:
             named = record.decode_leading(parts.payload).chain.kid
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             self._false("form", "the first members of the record cannot be read")
             return
         if named != parts.kid:
@@ -189,7 +189,7 @@ class Auditor:
         """(first members, the record or None for an unknown kind), or None with a verdict."""
         try:
             body = record.decode(parts.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        except UNREADABLE as error:
             return self._decode_unknown(parts, error)
         return body, body
 
@@ -198,7 +198,7 @@ class Auditor:
     ) -> tuple[record.Leading, None] | None:
         try:
             leading = record.decode_leading(parts.payload)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        except UNREADABLE:
             self._false("form", f"the record cannot be read: {error}")
             return None
         if leading.v == record.VERSION and leading.kind in record.KINDS:

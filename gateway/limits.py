@@ -266,7 +266,5 @@ QUERY_PAGE_MAX: Final = 1_000
 EXPORT_PAGE_RECORDS: Final = 500
 ENROL_BYTES_MAX: Final = 64 * 1024
 """A projected token or JWT-SVID is at most some KiB."""
-HEADS_KEPT_MAX: Final = 100
-"""Signed policy heads kept per scope: each supersedes the one before it."""
 CENTRAL_READERS_MAX: Final = 4
 """Reading database connections; one more writes."""

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeVar
 
 import msgspec
 
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 from gateway.limits import UNCERTIFIED_SECONDS_MAX
 from gateway.vocabulary import Level, Outcome, RecordCommit
 
@@ -289,5 +289,5 @@ def decode_policy(text: bytes) -> Policy:
 def _decode(decoder: msgspec.json.Decoder[DocumentT], text: bytes) -> DocumentT:
     try:
         return decoder.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DocumentInvalid("unreadable", f"policy: {error}") from error

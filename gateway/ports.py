@@ -153,9 +153,7 @@ class RecordLog(Protocol):
         Raises TurnAway (``spool_full``, ``disk_failed``, ``no_key``, ``draining``).
         """
 
-    def submit(
-        self, reservation: Reservation, *drafts: Record, unhurried: bool = False
-    ) -> Commit:
+    def submit(self, reservation: Reservation, *drafts: Record, unhurried: bool = False) -> Commit:
         """Seal ``drafts`` now, in order, as one group, and queue them for the disk.
 
         ``unhurried``: nobody will wait for these, so they may share the next group's sync.

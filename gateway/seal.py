@@ -26,7 +26,7 @@ from nacl.exceptions import CryptoError
 
 from gateway import documents, record
 from gateway.documents import Envelope, KeyCert, Signature
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 from gateway.timestamp import time_micros
 
 SIGNATURE_BYTES: Final = 64
@@ -191,7 +191,7 @@ def parse_envelope(data: bytes) -> Envelope:
     """The DSSE envelope in ``data``. Raises DocumentInvalid (``unreadable``)."""
     try:
         return msgspec.json.decode(data, type=Envelope)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise DocumentInvalid("unreadable", f"not a DSSE envelope: {error}") from error
 
 

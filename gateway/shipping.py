@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 
 RECORDS_PATH = "/v1/records"
 CONTENT_TYPE = "application/jsonl"
@@ -69,7 +69,7 @@ def decode_answer(body: bytes) -> ShipAnswer:
     """The inverse of ``encode_answer``. Raises DocumentInvalid (``unreadable``)."""
     try:
         return msgspec.json.decode(body, type=ShipAnswer)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DocumentInvalid("unreadable", f"answer of the record store: {error}") from error
 
 
@@ -85,5 +85,5 @@ def refusal_code(body: bytes) -> str | None:
     """The code in ``{"error": {"code": …}}``, or None for any other body."""
     try:
         return msgspec.json.decode(body, type=_ErrorBody).error.code
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return None

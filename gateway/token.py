@@ -27,7 +27,7 @@ from joserfc.jws import JWSRegistry
 
 from gateway import limits
 from gateway.call import Json
-from gateway.errors import ConfigInvalid, IdentityRejected
+from gateway.errors import UNREADABLE, ConfigInvalid, IdentityRejected
 
 HEADER_NAMES: Final = frozenset({"alg", "kid", "typ", "cty"})
 KID_CHARACTERS_MAX: Final = 256
@@ -262,7 +262,7 @@ def _strict_json(raw: bytes) -> Json:
     try:
         value: Json = msgspec.json.decode(raw)
         json.loads(raw, object_pairs_hook=_refuse_duplicates)
-    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ValueError(type(error).__name__) from None
     return value
 

@@ -19,6 +19,7 @@ from typing import Final
 
 import msgspec
 
+from gateway.errors import UNREADABLE
 from gateway.limits import (
     POLICY_BLOBS_KEPT_MAX,
     POLICY_BUNDLE_BYTES_MAX,
@@ -161,7 +162,7 @@ def _floors(data: bytes | None) -> Floors | None:
         return None
     try:
         return msgspec.json.decode(data, type=Floors)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
 
 

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from gateway import limits
 from gateway.call import Protocol, Route, Upstream
-from gateway.errors import ConfigInvalid
+from gateway.errors import UNREADABLE, ConfigInvalid
 from gateway.headers import REQUEST_HEADERS_OF, RESPONSE_HEADERS_OF
 from gateway.identity_config import IdentityConfig
 from gateway.vocabulary import NAME_PATTERN, Topology
@@ -255,7 +255,7 @@ def parse(text: str, source: str = "configuration") -> SidecarConfig:
     """The configuration in TOML ``text``. Raises ConfigInvalid naming ``source`` and field."""
     try:
         config = msgspec.toml.decode(text, type=SidecarConfig)
-    except msgspec.DecodeError as error:
+    except UNREADABLE as error:
         raise ConfigInvalid(f"{source}: {error}") from error
     built_routes(config, source)
     try:

@@ -17,7 +17,7 @@ import msgspec
 
 from gateway import attestation, documents, limits, seal
 from gateway.documents import Enrol, EnrolAttestation, Envelope, KeyCert
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 from gateway.ports import Entropy, Service, ServiceUnreachable, WallClock
 from gateway.timestamp import time_micros, time_text
 from sidecar.eventlog import EventLog
@@ -224,7 +224,7 @@ class _ProblemBody(msgspec.Struct):
 def _problem(body: bytes) -> tuple[str, str]:
     try:
         problem = msgspec.json.decode(body, type=_ProblemBody).error
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return "unreadable", "the answer is not an error object"
     return problem.code, problem.message
 
@@ -232,5 +232,5 @@ def _problem(body: bytes) -> tuple[str, str]:
 def _decoded(body: bytes, struct: type[_T]) -> _T:
     try:
         return msgspec.json.decode(body, type=struct)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except UNREADABLE as error:
         raise DocumentInvalid("unreadable", f"the issuer's answer: {error}") from error

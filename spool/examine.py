@@ -20,6 +20,7 @@ import msgspec
 
 from gateway import limits, record
 from gateway.documents import Envelope
+from gateway.errors import UNREADABLE
 from gateway.record import DamagedRange, Heartbeat, Quarantined, Rotate, Start
 from spool.scan import Scan, SegmentEnd, StoredRecord, Stretch
 
@@ -188,7 +189,7 @@ class Examiner:
             return
         try:
             found = record.decode(stored.payload)
-        except (msgspec.DecodeError, RecursionError):
+        except UNREADABLE:
             self._notes.add("unknown_record")
             return
         certificate: Envelope | None = None

@@ -17,7 +17,7 @@ from functools import partial
 import msgspec
 
 from gateway import limits
-from gateway.errors import ConfigInvalid
+from gateway.errors import UNREADABLE, ConfigInvalid
 from gateway.ports import Disk, FileSystem, Lock, Receipt
 from gateway.record import Continues, Quarantined
 from gateway.seal import sha256_text
@@ -116,7 +116,7 @@ class DeadInstance:
                 read_all(files, f"{self.directory}/{SETTLED_NAME}", frame.PAGE_BYTES),
                 type=Settled,
             )
-        except msgspec.DecodeError:
+        except UNREADABLE:
             return None
 
     def _refuse_newer(self, files: FileSystem, base_seq: int) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from gateway import documents, record, seal
+from gateway.errors import UNREADABLE
 from gateway.record import Leading
 from spool import frame
 from spool.frame import FrameHeader
@@ -115,7 +116,7 @@ def _piece(data: bytes, header: FrameHeader, instance: str, salt: int, base_seq:
     payload, signature = body
     try:
         leading = record.decode_leading(payload)
-    except (msgspec.DecodeError, RecursionError):
+    except UNREADABLE:
         return Stretch(offset=header.offset, length=length, what="foreign", seq=header.seq)
     if leading.chain.instance != instance or leading.chain.seq != header.seq:
         return Stretch(offset=header.offset, length=length, what="foreign", seq=header.seq)

@@ -17,7 +17,7 @@ from typing import Annotated, Final
 
 import msgspec
 
-from gateway.errors import ConfigInvalid
+from gateway.errors import UNREADABLE, ConfigInvalid
 from gateway.vocabulary import CATEGORY_PATTERN, NAME_PATTERN, Level
 
 SCHEMA: Final = 1
@@ -96,7 +96,7 @@ def read_pack(data: bytes) -> tuple[Pack, str]:
         raise ConfigInvalid(f"rule pack: larger than {PACK_BYTES_MAX} bytes")
     try:
         pack = msgspec.toml.decode(data, type=Pack)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except UNREADABLE as error:
         raise ConfigInvalid(f"rule pack: {error}") from None
     if pack.rules_schema != SCHEMA:
         raise ConfigInvalid(

@@ -175,10 +175,10 @@ def test_our_own_connection_has_our_uid(
         served, _ = listener.accept()
         with served:
             theirs, ours = served.getpeername()[:2], served.getsockname()[:2]
-            asked = FourTuple(*theirs, *ours)
+            asked = FourTuple(theirs[0], theirs[1], ours[0], ours[1])
             assert [diag.owner_uid(asked) for _ in range(3)] == [os.geteuid()] * 3
             # The listener is what the kernel finds where there is no such connection.
-            assert diag.owner_uid(FourTuple(*ours, theirs[0], 1)) is None
+            assert diag.owner_uid(FourTuple(ours[0], ours[1], theirs[0], 1)) is None
             client.close()
             assert diag.owner_uid(asked) is None
     diag.close()
