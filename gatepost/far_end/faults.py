@@ -26,6 +26,11 @@ Fault = Literal[
 ]
 FAULTS: Final[frozenset[str]] = frozenset(get_args(Fault))
 
+
+class HungUp(Cut):
+    """The caller went away from an answer that would never have ended."""
+
+
 EVENTS_BEFORE_FAULT: Final = 3
 """A stream that is cut or stalls has begun: the caller has seen this many events."""
 
@@ -47,7 +52,7 @@ async def before_answer(fault: str, exchange: Exchange, error: bytes) -> bool:
         await exchange.answer(307, [("location", "http://127.0.0.1:9/elsewhere")])
     elif fault == "fault-slow":
         await exchange.wait_gone()
-        raise Cut
+        raise HungUp
     elif fault == "fault-refuse":
         raise Cut
     else:
@@ -85,6 +90,6 @@ async def spoilt_stream(fault: str, exchange: Exchange, events: Iterable[bytes])
     await exchange.send(b"".join(started[:EVENTS_BEFORE_FAULT]))
     if fault == "fault-cut-stream":
         await exchange.send(started[-1][: len(started[-1]) // 2])
-    else:
-        await exchange.wait_gone()
-    raise Cut
+        raise Cut
+    await exchange.wait_gone()
+    raise HungUp

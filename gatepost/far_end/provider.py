@@ -26,6 +26,7 @@ from gatepost.far_end.answers import Answer, BadRequest, Body, make, read
 from gatepost.far_end.faults import (
     JSON,
     STREAM,
+    HungUp,
     before_answer,
     spoilt_body,
     spoilt_stream,
@@ -34,6 +35,8 @@ from gatepost.far_end.ledger import Ledger
 from gatepost.far_end.web import Exchange, listen, serve
 
 GUARD_HEADER: Final = "x-far-end-token"
+HUNG_UP: Final = "hung-up"
+"""Counted when a caller goes away from an answer that would never have ended."""
 
 _OWN: Final = [("set-cookie", "far_end=1; Path=/"), ("x-internal-host", "far-end-7")]
 """In every answer: a gateway that passes these on is not filtering what comes back."""
@@ -64,6 +67,9 @@ class Provider:
             await self._answer(exchange, speaks_anthropic)
         except BadRequest as bad:
             await _send(exchange, 400, error(400, str(bad)))
+        except HungUp:
+            self._ledger.count(HUNG_UP)
+            raise
 
     async def _tell(self, exchange: Exchange) -> None:
         given = exchange.request.header(GUARD_HEADER) or ""

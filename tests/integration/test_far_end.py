@@ -14,7 +14,9 @@ import openai
 import pytest
 
 from gatepost.far_end.faults import EVENTS_BEFORE_FAULT, FAULTS
+from gatepost.far_end.provider import HUNG_UP
 from tests.integration.far_ends import FarEnd, far_end
+from tests.integration.waiting import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -292,11 +294,13 @@ def test_a_cut_stream_begins_well(provider: FarEnd, plain_client: httpx.Client) 
 @pytest.mark.parametrize(("model", "stream"), [("fault-slow", False), ("fault-stall-stream", True)])
 def test_faults_that_never_end(provider: FarEnd, model: str, stream: bool) -> None:
     patience = httpx.Timeout(5, read=0.2)
+    before = provider.counts().get(HUNG_UP, 0)
     with (
         httpx.Client(trust_env=False, timeout=patience) as client,
         pytest.raises(httpx.ReadTimeout),
     ):
         client.send(_chat(provider, model, stream=stream))
+    eventually(lambda: provider.counts().get(HUNG_UP, 0) == before + 1, "the hang-up's count")
 
 
 def test_every_fault_is_shown_above() -> None:

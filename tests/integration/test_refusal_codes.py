@@ -53,7 +53,6 @@ def _two_tokens(issuer: TokenIssuer) -> bytes:
 
 _PATH: Final = "/openai/v1/chat/completions"
 _GZIPPED: Final = gzip.compress(raw.chat(MODEL))
-_AGES: Final = {"iat": 0, "exp": 600}
 
 TURN_AWAYS: Final[dict[str, Make]] = {
     "malformed_request": lambda _: b"GET /openai HTTP/1.1\nHost: localhost\n\n",
@@ -84,7 +83,7 @@ RULINGS: Final[dict[str, Make]] = {
     "token_alg_not_allowed": _token(TokenIssuer.symmetric),
     "token_key_unknown": _token(lambda issuer: issuer.token(kid="unheard-of")),
     "token_signature_invalid": _token(TokenIssuer.forged),
-    "token_expired": _token(lambda issuer: issuer.token(**_AGES)),
+    "token_expired": _token(lambda issuer: issuer.token(iat=0, exp=600)),
     "token_not_yet_valid": _token(lambda issuer: issuer.token(nbf=now_seconds() + 300)),
     "token_lifetime_too_long": _token(lambda issuer: issuer.token(exp=now_seconds() + 90_000)),
     "token_issuer_unknown": _token(lambda issuer: issuer.token(iss="https://nobody.example")),

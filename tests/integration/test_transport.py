@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import msgspec
 import pytest
 
@@ -13,11 +15,9 @@ pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(params=["tcp", "socket"])
-def connection(request: pytest.FixtureRequest, daemon: Daemon) -> raw.RawConnection:
-    address: int | str = daemon.port if request.param == "tcp" else daemon.socket
-    opened = raw.RawConnection(address)
-    request.addfinalizer(opened.socket.close)
-    return opened
+def connection(request: pytest.FixtureRequest, daemon: Daemon) -> Iterator[raw.RawConnection]:
+    with raw.RawConnection(daemon.port if request.param == "tcp" else daemon.socket) as opened:
+        yield opened
 
 
 def test_one_connection_serves_one_call_after_the_other(connection: raw.RawConnection) -> None:
