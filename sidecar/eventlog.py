@@ -103,5 +103,9 @@ class EventLog:
         held_back = self._held_back.pop(event, 0)
         if held_back:
             line["held_back"] = held_back
-        self._stream.write(msgspec.json.encode(line).decode() + "\n")
-        self._stream.flush()
+        try:
+            self._stream.write(msgspec.json.encode(line).decode() + "\n")
+            self._stream.flush()
+        except (OSError, ValueError):
+            # A full log volume or a closed pipe must not end what the line only reports.
+            self._held_back[event] = held_back + 1
