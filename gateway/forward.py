@@ -262,7 +262,8 @@ async def _run(
                 group.start_soon(forwarding.watch_commit)
             # Two tasks cannot read one connection: who hangs up inside an upload is noticed by
             # the reading itself.
-            await forwarding.run(lambda: group.start_soon(cut_when_gone))
+            if cuttable.outcome is None:
+                await forwarding.run(lambda: group.start_soon(cut_when_gone))
         group.cancel_scope.cancel()
     return cuttable.outcome
 
