@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.integration import system
+from tests.integration.rules import rules
 from tests.integration.system import Central, Daemon, Edit, FarEnds, Site, appended, same
 
 _ROUTES = """
@@ -89,7 +90,7 @@ def ends(base: Path) -> Iterator[FarEnds]:
 
 @pytest.fixture(scope="session")
 def central(base: Path, ends: FarEnds) -> Iterator[Central]:
-    with system.central(base / "c", ends) as running:
+    with system.central(base / "c", ends, text=rules()) as running:
         yield running
 
 
@@ -116,7 +117,7 @@ def make_central(base: Path, ends: FarEnds, names: Iterator[int]) -> Iterator[Ma
     """Central services of a test's own: ``make_central(text=…, edit=…)``."""
     with ExitStack() as running:
 
-        def make(text: bytes | None = None, edit: Edit = same) -> Central:
+        def make(text: bytes | None = rules(), edit: Edit = same) -> Central:
             directory = base / f"c{next(names)}"
             return running.enter_context(system.central(directory, ends, text=text, edit=edit))
 

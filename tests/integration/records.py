@@ -56,11 +56,12 @@ class Records:
         decoded: Item = msgspec.json.decode(base64.b64decode(self.detail(name)["payload"]))
         return decoded
 
-    def decision(self, decision_id: str) -> Item:
+    def decision(self, decision_id: str, seconds: float = 20.0) -> Item:
         """The decision record of that id, once it has arrived."""
         eventually(
             lambda: decision_id in {item["id"] for item in self.page(limit=1_000)["items"]},
             f"decision {decision_id}",
+            seconds,
         )
         return self.members(decision_id)
 

@@ -46,13 +46,12 @@ def same(text: str) -> str:
 
 
 def replaced(**values: str) -> Edit:
-    """A change of top-level ``name = value`` lines; each must stand there exactly once."""
+    """A change of ``name = value`` lines: of the first of each name, which must be there."""
 
     def edit(text: str) -> str:
         for name, value in values.items():
-            lines = [line for line in text.splitlines() if line.startswith(f"{name} = ")]
-            assert len(lines) == 1, (name, lines)
-            text = text.replace(lines[0], f"{name} = {value}")
+            line = next(line for line in text.splitlines() if line.startswith(f"{name} = "))
+            text = text.replace(line, f"{name} = {value}", 1)
         return text
 
     return edit
@@ -67,6 +66,16 @@ def appended(addition: str, *edits: Edit) -> Edit:
         return text + addition
 
     return edit
+
+
+def hurried(text: str) -> str:
+    """A stop that takes two seconds at most, with calls open or records unsent."""
+    return "grace_seconds = 2.0\n" + text
+
+
+def impatient(text: str) -> str:
+    """A start that hardly waits for a certificate that is not to be had."""
+    return text.replace("[enrolment]\n", "[enrolment]\nwait_ms = 200\n")
 
 
 class FarEnds:
@@ -175,15 +184,16 @@ class Central:
 
 @contextmanager
 def central(
-    directory: Path, ends: FarEnds, *, text: bytes | None = None, edit: Edit = same
+    directory: Path, ends: FarEnds, *, text: bytes | None, edit: Edit = same
 ) -> Iterator[Central]:
-    """Running central services with ``text`` (the usual rules, if None) published."""
+    """Running central services with the policy ``text`` published, or (None) with none."""
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / "logs").mkdir(mode=0o700, exist_ok=True)
     with Children(directory / "logs") as children:
         services = Central(directory, ends, children)
         services.start(edit)
-        services.publish(rules() if text is None else text)
+        if text is not None:
+            services.publish(text)
         yield services
 
 

@@ -12,16 +12,10 @@ import pytest
 from tests.integration import raw
 from tests.integration.conftest import MakeCentral, MakeSite
 from tests.integration.rules import MODEL
-from tests.integration.system import Daemon
+from tests.integration.system import Daemon, hurried
 from tests.integration.waiting import eventually
 
 pytestmark = pytest.mark.integration
-
-HURRIED = "grace_seconds = 2.0\n"
-
-
-def _hurried(text: str) -> str:
-    return HURRIED + text
 
 
 @contextmanager
@@ -49,7 +43,7 @@ def test_an_idle_daemon_stops_at_once_and_leaves_nothing(make_site: MakeSite) ->
 
 def test_a_stop_lets_a_stream_end_and_takes_no_new_call(make_site: MakeSite) -> None:
     """``draining`` for a call on a kept connection; the stream is cut when the time is over."""
-    daemon = make_site(_hurried).start()
+    daemon = make_site(hurried).start()
     with _open_stream(daemon) as stream, raw.RawConnection(daemon.port) as idle:
         idle.send(raw.chat_request(MODEL))
         assert idle.reply().status == 200
@@ -86,7 +80,7 @@ def test_with_the_store_away_the_exit_code_says_so(
     make_central: MakeCentral, make_site: MakeSite
 ) -> None:
     services = make_central()
-    daemon = make_site(_hurried, services).start()
+    daemon = make_site(hurried, services).start()
     assert raw.ask(daemon.port, raw.chat_request(MODEL)).status == 200
     services.kill()
     assert raw.ask(daemon.port, raw.chat_request(MODEL)).status == 200
@@ -102,7 +96,7 @@ def test_with_the_store_away_the_exit_code_says_so(
 
 
 def test_a_second_signal_changes_nothing(make_site: MakeSite) -> None:
-    daemon = make_site(_hurried).start()
+    daemon = make_site(hurried).start()
     with _open_stream(daemon):
         for _ in range(3):
             daemon.signal(signal.SIGTERM)

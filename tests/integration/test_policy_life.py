@@ -1,0 +1,157 @@
+"""A policy's life in a running daemon: updates, refused ones, the lock, and growing too old."""
+
+from __future__ import annotations
+
+import http.client
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from gatepost.home import Home
+from gateway.io.clock import SystemClock
+from gateway.io.entropy import SystemEntropy
+from tests.integration import raw
+from tests.integration.conftest import MakeCentral, MakeSite
+from tests.integration.rules import DENIED_MODEL, MODEL, rules
+from tests.integration.system import replaced
+from tests.integration.tampering import tampering
+
+pytestmark = pytest.mark.integration
+
+_STRICTER = rules(grants=[{"id": "models", "actions": ["models"]}])
+_SHORT_HEADS = replaced(resign_seconds="1\nhead_lifetime_seconds = 3")
+
+
+def test_an_update_takes_effect_and_records_name_it(
+    make_central: MakeCentral, make_site: MakeSite
+) -> None:
+    services = make_central()
+    daemon = make_site(services=services).start()
+    first = raw.ask(daemon.port, raw.chat_request(MODEL))
+    assert first.status == 200
+    services.publish(_STRICTER)
+    # The daemon refreshes every 0.2 s at most; nothing tells it.
+    daemon.wait_status(lambda status: status.policy.version == 2, "the second version")
+    second = raw.ask(daemon.port, raw.chat_request(MODEL))
+    assert (second.status, second.code) == (403, "denied")
+    before = services.records.decision(first.decision_id)["policy"]
+    after = services.records.decision(second.decision_id)["policy"]
+    assert (before["version"], after["version"]) == (1, 2)
+    assert before["digest"] != after["digest"]
+    assert [item["id"] for item in services.records.all(policy_version=2)] == [second.decision_id]
+
+
+def test_a_stream_ends_under_the_policy_that_let_it_in(
+    make_central: MakeCentral, make_site: MakeSite
+) -> None:
+    services = make_central()
+    daemon = make_site(services=services).start()
+    with raw.RawConnection(daemon.port) as connection:
+        connection.send(raw.chat_request("fault-stall-stream", stream=True))
+        response = connection.begin_reply()
+        services.publish(_STRICTER)
+        daemon.wait_status(lambda status: status.policy.version == 2, "the second version")
+        assert daemon.status().calls_in_flight == 1
+        record = services.records.decision(response.headers["x-gatepost-decision-id"])
+        assert record["policy"]["version"] == 1
+
+
+def test_a_lock_cuts_streams_and_refuses_calls(
+    make_central: MakeCentral, make_site: MakeSite
+) -> None:
+    """``policy_locked``, within a refresh interval, until it is lifted."""
+    services = make_central()
+    daemon = make_site(services=services).start()
+    with raw.RawConnection(daemon.port) as connection:
+        connection.send(raw.chat_request("fault-stall-stream", stream=True))
+        response = connection.begin_reply()
+        services.lock("an incident")
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            response.read()
+    decision_id = response.headers["x-gatepost-decision-id"]
+    assert services.records.completion(decision_id)["outcome"] == "response_blocked"
+    reply = raw.ask(daemon.port, raw.chat_request(MODEL))
+    assert (reply.status, reply.code) == (503, "policy_locked")
+    assert services.records.decision(reply.decision_id)["policy"]["state"] == "locked"
+    status = daemon.status()
+    assert (status.ready, status.policy.lock_reason) == (False, "an incident")
+    services.unlock()
+    daemon.wait_status(lambda status: status.ready, "the end of the lock")
+    assert raw.ask(daemon.port, raw.chat_request(MODEL)).status == 200
+
+
+def test_an_expired_policy_refuses_every_call(
+    make_central: MakeCentral, make_site: MakeSite
+) -> None:
+    """``policy_expired``, when the policy service has been away for longer than a head lives."""
+    services = make_central(edit=_SHORT_HEADS)
+    daemon = make_site(services=services).start()
+    assert raw.ask(daemon.port, raw.chat_request(MODEL)).status == 200
+    services.kill()
+    daemon.wait_status(lambda status: status.policy.state == "expired", "the policy's expiry")
+    for model in (MODEL, DENIED_MODEL):
+        reply = raw.ask(daemon.port, raw.chat_request(model))
+        assert (reply.status, reply.code) == (503, "policy_expired")
+        assert reply.headers["retry-after"] == "5"
+    assert "policy is expired" in daemon.probe("/readyz")[1]
+    services.start(_SHORT_HEADS)
+    daemon.wait_status(lambda status: status.ready, "a fresh policy")
+    assert raw.ask(daemon.port, raw.chat_request(MODEL)).status == 200
+    record = services.records.decision(reply.decision_id)
+    assert record["decision"]["outcome"] == "error_closed"
+
+
+def test_the_service_publishes_nothing_that_somebody_else_signed(
+    make_central: MakeCentral, tmp_path: Path
+) -> None:
+    services = make_central()
+    with pytest.raises(Exception, match=r"threshold|signature"):
+        services.publish(rules(), _stranger(tmp_path))
+
+
+@pytest.mark.parametrize("how", ["another_key", "one_byte"])
+def test_a_bundle_with_a_bad_signature_is_refused_and_the_last_good_stays(
+    make_central: MakeCentral, make_site: MakeSite, tmp_path: Path, how: str
+) -> None:
+    """A service that has been taken over can sign heads, and still no policy."""
+    services = make_central()
+    with tampering(services) as proxy:
+        place = make_site(services=services)
+        place.configure(url=proxy.url)
+        daemon = place.start()
+        good = daemon.status().policy
+        stricter = services.signed(
+            _STRICTER, 2, _stranger(tmp_path) if how == "another_key" else None
+        )
+        proxy.bundle = stricter.envelope
+        if how == "one_byte":
+            proxy.bundle = _flipped(stricter.envelope)
+        services.publish(_STRICTER)
+        status = daemon.wait_status(
+            lambda status: status.policy.failures_in_a_row > 1, "a refused bundle"
+        )
+        assert (status.policy.version, status.policy.digest) == (1, good.digest)
+        assert status.policy.last_error is not None
+        assert any(name.startswith("rejected_") for name in status.policy.counters)
+        reply = raw.ask(daemon.port, raw.chat_request(MODEL))
+        assert reply.status == 200
+        assert services.records.decision(reply.decision_id)["policy"]["version"] == 1
+        proxy.bundle = None
+        daemon.wait_status(lambda status: status.policy.version == 2, "the real bundle")
+        assert daemon.stop() == 0
+
+
+def _stranger(directory: Path) -> Home:
+    """Keys of somebody whose root nobody here pinned."""
+    home = Home(directory / "stranger")
+    home.make(SystemEntropy(), SystemClock().wall_us(), rules())
+    return home
+
+
+def _flipped(envelope: bytes) -> bytes:
+    """The envelope with one bit of its signature changed."""
+    document = msgspec.json.decode(envelope)
+    signature = document["signatures"][0]["sig"]
+    document["signatures"][0]["sig"] = ("B" if signature[0] == "A" else "A") + signature[1:]
+    return msgspec.json.encode(document)
