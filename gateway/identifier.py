@@ -12,6 +12,8 @@ from typing import Final
 INSTANCE_BYTES: Final = 16
 RECORD_RANDOM_BYTES: Final = 10
 _INSTANCE: Final = re.compile(r"[a-z2-7]{26}")
+_LAST: Final = "aeimquy4"
+"""The base32 characters whose low two bits are zero."""
 
 
 def record_id(wall_us: int, random: bytes) -> str:
@@ -34,7 +36,11 @@ def instance_id(random: bytes) -> str:
 
 
 def instance_bytes(instance: str) -> bytes:
-    """The 16 bytes of an instance id. Raises ValueError if it is not one."""
-    if _INSTANCE.fullmatch(instance) is None:
+    """The 16 bytes of an instance id. Raises ValueError if it is not one.
+
+    26 characters hold two bits more than 16 bytes; unless they are zero there would be four texts
+    for one instance.
+    """
+    if _INSTANCE.fullmatch(instance) is None or instance[-1] not in _LAST:
         raise ValueError(f"{instance!r} is not an instance id (26 base32 characters)")
     return base64.b32decode(instance.upper() + "======")
