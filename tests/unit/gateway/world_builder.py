@@ -53,6 +53,17 @@ SPOOL = SpoolConfig(directory="/spool", segment_bytes=256 * 1024, spool_bytes_ma
 ALL = json.dumps({"grants": [{"id": "all", "actions": ["*"]}]})
 
 
+class SlowClock(Clock):
+    """A clock that moves while code runs: ``slow_us`` is added, beside the loop's time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slow_us = 0
+
+    def mono_us(self) -> int:
+        return super().mono_us() + self.slow_us
+
+
 class Chance:
     """Entropy without repetition, so that ids differ."""
 
@@ -170,7 +181,7 @@ class Place:
         self.label: Callable[[CallView], Label] = label_of
         self.identifier = identity_world.identifier()
         self.tally = Tally()
-        self.clock = Clock()
+        self.clock = SlowClock()
         self.faults: list[tuple[str, BaseException]] = []
         self.decided: list[record.Decision] = []
         self.in_flight = InFlight(key_usable=lambda: self.key_usable)
@@ -278,6 +289,7 @@ def run(
         places.append(place)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(spool.run)
+            tasks.start_soon(place.in_flight.watch_hang_ups)
             with anyio.fail_after(10_000):
                 await script(place)
             await anyio.sleep(1)  # completions reach the disk
