@@ -34,7 +34,9 @@ class ForgetfulLog:
     def reserve(self, records: int) -> Reservation:
         return _Nothing()
 
-    def submit(self, reservation: Reservation, *drafts: Record) -> _Nothing:
+    def submit(
+        self, reservation: Reservation, *drafts: Record, unhurried: bool = False
+    ) -> _Nothing:
         return _Nothing()
 
 

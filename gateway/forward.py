@@ -10,6 +10,7 @@ read, and the answer itself (``relay.py``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import anyio
@@ -250,21 +251,19 @@ async def _run(
     context: Context, forwarding: Forwarding, *, since: int, durable: bool
 ) -> str | None:
     """Run until an end, or until all calls, or this one, are cut: then with which outcome."""
-    incoming = context.incoming
-    async with anyio.create_task_group() as group:
-        with context.world.in_flight.cuttable(group.cancel_scope, since) as cuttable:
-
-            async def cut_when_gone() -> None:
-                await incoming.wait_gone()
-                cuttable.cut("client_abort")
-
-            if not durable:
+    in_flight, hung_up = context.world.in_flight, context.incoming.hung_up
+    with anyio.CancelScope() as scope, in_flight.cuttable(scope, since) as cuttable:
+        if cuttable.outcome is not None:
+            return cuttable.outcome
+        # Who hangs up inside an upload is noticed by the reading itself.
+        begin = partial(cuttable.watch, hung_up)
+        if durable:
+            await forwarding.run(begin)
+        else:
+            async with anyio.create_task_group() as group:
                 group.start_soon(forwarding.watch_commit)
-            # Two tasks cannot read one connection: who hangs up inside an upload is noticed by
-            # the reading itself.
-            if cuttable.outcome is None:
-                await forwarding.run(lambda: group.start_soon(cut_when_gone))
-        group.cancel_scope.cancel()
+                await forwarding.run(begin)
+                group.cancel_scope.cancel()
     return cuttable.outcome
 
 
@@ -287,7 +286,7 @@ def _record_end(
     wall_us = world.clock.wall_us()
     drafts = [world.scribe.completion(one.draft.id, wall_us, finding) for one in rulings.each]
     try:
-        world.log.submit(reservation, *drafts)
+        world.log.submit(reservation, *drafts, unhurried=True)
     except TurnAway as failed:
         # The disk failed after the answer: the decision stays, its outcome is unknown.
         world.report("completion_lost", failed)

@@ -22,7 +22,19 @@ class Cuttable:
 
     def __init__(self, scope: anyio.CancelScope) -> None:
         self._scope = scope
+        self._hung_up: Callable[[], bool] | None = None
         self.outcome: str | None = None
+
+    def watch(self, hung_up: Callable[[], bool]) -> None:
+        """From now on the call ends when ``hung_up`` says that its application is gone."""
+        self._hung_up = hung_up
+
+    def cut_if_gone(self) -> bool:
+        """Cut the call if its application has hung up."""
+        gone = self._hung_up is not None and self._hung_up()
+        if gone:
+            self.cut("client_abort")
+        return gone
 
     def cut(self, outcome: str) -> None:
         """Cancel the call; ``outcome`` is what its completion record will say."""
@@ -135,6 +147,18 @@ class InFlight:
         for entry in entries:
             entry.cut(outcome)
         return len(entries)
+
+    def cut_hung_up(self) -> int:
+        """End every forwarded call whose application has hung up; returns how many there were."""
+        return sum(entry.cut_if_gone() for entry in list(self._forwarded))
+
+    async def watch_hang_ups(self) -> None:
+        """Do that for ever. One task for all calls: one per call would have to be made and
+        cancelled each time, for an answer that most calls never wait for.
+        """
+        while True:
+            await anyio.sleep(limits.HANG_UP_SECONDS)
+            self.cut_hung_up()
 
     async def wait_idle(self) -> None:
         """Return when no call is in flight."""

@@ -33,6 +33,8 @@ CUT_ANSWER_SECONDS_MAX: Final = 0.5
 UPSTREAM_CONNECTIONS_IDLE_MAX: Final = 64
 UPSTREAM_IDLE_SECONDS_MAX: Final = 55.0
 """Below the 60 s at which most load balancers drop an idle connection."""
+HANG_UP_SECONDS: Final = 0.1
+"""How often a call that waits for its upstream is asked whether its application is still there."""
 CHUNK_BYTES: Final = 64 * 1024
 CHUNK_LINE_BYTES_MAX: Final = 4 * 1024
 """A chunk size with its extensions, or all trailers: nobody needs more, and both are dropped."""
@@ -41,8 +43,6 @@ CHUNK_OVERHEAD_BYTES_MAX: Final = 16 * 1024
 time than the caller."""
 INFORMATIONAL_ANSWERS_MAX: Final = 16
 """1xx heads of an upstream before its answer; each is skipped."""
-READ_AHEAD_BYTES_MAX: Final = 64 * 1024
-"""What is read of a next request while the current one is answered, to notice a hang-up."""
 LINGER_BYTES_MAX: Final = 256 * 1024
 LINGER_SECONDS_MAX: Final = 2.0
 """After a refusal that leaves request bytes unread: closing at once would reset the connection,

@@ -97,8 +97,9 @@ class Incoming(Protocol):
     def abort(self) -> None:
         """End the answer as an error: the connection closes without a clean end of body."""
 
-    async def wait_gone(self) -> None:
-        """Return when the application has hung up; run beside the upstream call."""
+    def hung_up(self) -> bool:
+        """Whether the application has closed its end. Reads nothing and never waits: asked now
+        and then while an upstream is waited for. Writing finds out by itself."""
 
 
 class ApplicationGone(Exception):

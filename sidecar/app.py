@@ -119,6 +119,7 @@ class Daemon:
         tasks.start_soon(parts.upkeep.run_heartbeats)
         tasks.start_soon(parts.upkeep.run_chain_heads)
         tasks.start_soon(parts.watch_lock)
+        tasks.start_soon(parts.in_flight.watch_hang_ups)
         tasks.start_soon(parts.keys.run)
 
     async def _first_records(self, parts: Parts) -> None:

@@ -22,6 +22,7 @@ from gateway.body import LengthMismatch
 from gateway.call import Head, Peer
 from gateway.errors import TurnAway
 from gateway.http1 import CONTINUE, ServerSide
+from gateway.io.hangup import hang_up_check
 from gateway.wire import Answer, ApplicationGone
 
 _LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
@@ -60,9 +61,20 @@ class Application:
         self.options = options
         self.gone = False
         self._stream = stream
+        self._check: Callable[[], bool] | None = None
 
     def __repr__(self) -> str:
         return f"Application({self.options.listener}, {self.side!r}, gone={self.gone})"
+
+    def hung_up(self) -> bool:
+        """Whether the other end is closed, pipelined bytes or not. False where nobody can tell.
+
+        One poll(2): a task that waited in ``receive`` would have to be cancelled on every call.
+        """
+        if self._check is None:
+            self._check = hang_up_check(self._stream)
+        self.gone = self.gone or self._check()
+        return self.gone
 
     async def fill(self) -> bool:
         """Receive once; False when the application has hung up."""
@@ -273,15 +285,9 @@ class IncomingCall:
         if not self._side.body_done or self._application.options.draining():
             self._keep_alive = False
 
-    # -- hanging up
-
-    async def wait_gone(self) -> None:
-        """See ``wire.Incoming``. Reads at most ``READ_AHEAD_BYTES_MAX`` of what is pipelined;
-        a client that sends more is only noticed when it is written to."""
-        while not self._application.gone:
-            if self._side.buffered >= limits.READ_AHEAD_BYTES_MAX:
-                await anyio.sleep_forever()
-            await self._application.fill()
+    def hung_up(self) -> bool:
+        """See ``wire.Incoming``."""
+        return self._application.hung_up()
 
     async def finish(self) -> bool:
         """After the handler: whether another request may follow on this connection."""
