@@ -16,9 +16,21 @@ import msgspec
 from msgspec import inspect as types
 
 from central.config import CentralConfig
+from gateway.vocabulary import NAME_PATTERN
 from sidecar.config import SidecarConfig
+from sidecar.fields import PATH_PATTERN
 
 PAGE: Final = Path("docs/configuration.md")
+
+_BOUNDS: Final = (
+    ("ge", "at least {}"),
+    ("gt", "above {}"),
+    ("le", "at most {}"),
+    ("min_length", "{1}: at least {0}"),
+    ("max_length", "{1}: at most {0}"),
+)
+_PATTERNS: Final = {NAME_PATTERN: "a name", PATH_PATTERN: ""}
+"""Patterns that are better said in words, or go without saying."""
 
 _HEAD: Final = """# Configuration
 
@@ -26,6 +38,9 @@ Generated from the types by `make docs`; do not edit by hand. Unknown settings a
 message names the path of the bad one. Secrets never stand in a configuration, only the paths of
 the files that hold them. `gatepost check-config FILE` says whether a daemon would work with a
 file, and `gatepost init` writes a commented one to start from.
+
+A *name* has 1 to 63 characters of `a-z`, `0-9`, `.`, `_` and `-`, the first of them a letter or a
+digit.
 """
 
 
@@ -41,29 +56,29 @@ def page() -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def _sections(struct: type, path: str, seen: set[type]) -> Iterator[str]:
+def _sections(struct: type, path: str, seen: set[type], title: str = "Top level") -> Iterator[str]:
     seen.add(struct)
     info = types.type_info(struct)
     assert isinstance(info, types.StructType)
-    title = f"`[{path}]`" if path else "Top level"
     yield f"### {title}\n"
-    yield (inspect.getdoc(struct) or "").strip() + "\n"
-    inner: list[tuple[str, type]] = []
+    yield (inspect.getdoc(struct) or "").strip().replace("``", "`") + "\n"
+    inner: list[tuple[str, type, str]] = []
     rows = []
     for field in info.fields:
         nested = _struct_of(field.type)
         name = f"{path}.{field.encode_name}" if path else field.encode_name
         if nested is not None:
-            inner.append((name, nested))
+            table = isinstance(_unwrapped(field.type), types.StructType)
+            inner.append((name, nested, f"`[{name}]`" if table else f"`[[{name}]]`"))
         rows.append(
             f"| `{field.encode_name}` | {_type_text(field.type)} | {_default(field)} "
             f"| {_description(field.type)} |"
         )
     yield "| setting | type | default | meaning |\n| --- | --- | --- | --- |"
     yield "\n".join(rows) + "\n"
-    for name, nested in inner:
+    for name, nested, heading in inner:
         if nested not in seen:
-            yield from _sections(nested, name, seen)
+            yield from _sections(nested, name, seen, heading)
 
 
 def _unwrapped(kind: types.Type) -> types.Type:
@@ -103,16 +118,20 @@ def _description(kind: types.Type) -> str:
     parts = []
     if isinstance(kind, types.Metadata):
         extra = kind.extra_json_schema or {}
-        parts.append(str(extra.get("description", "")))
+        parts.append(str(extra.get("description", "")).removesuffix("."))
     inner = _unwrapped(kind)
-    for word, attribute in (("at least", "ge"), ("above", "gt"), ("at most", "le")):
+    for attribute, form in _BOUNDS:
         bound = getattr(inner, attribute, None)
         if bound is not None:
-            parts.append(f"{word} {bound}")
+            parts.append(form.format(bound, _unit(inner)))
     pattern = getattr(inner, "pattern", None)
     if pattern is not None:
-        parts.append(f"matches `{pattern}`")
+        parts.append(_PATTERNS.get(pattern, f"matches `{pattern}`"))
     return "; ".join(part for part in parts if part).replace("|", "\\|")
+
+
+def _unit(kind: types.Type) -> str:
+    return "characters" if isinstance(kind, types.StrType) else "entries"
 
 
 def _default(field: types.Field) -> str:

@@ -31,7 +31,7 @@ from policy_cache.config import CacheConfig
 from policy_cache.fetch import ServiceSource
 from sidecar import journal
 from sidecar.classifying import Classifying, load_classifier
-from sidecar.config import SidecarConfig, built_routes
+from sidecar.config import SidecarConfig
 from sidecar.enrol import Enroller, Place
 from sidecar.eventlog import EventLog
 from sidecar.hostkey import load_host_key, read_token
@@ -39,6 +39,7 @@ from sidecar.instance import Instance
 from sidecar.keyfiles import KeyFiles
 from sidecar.outside import Outside
 from sidecar.recent import RecentDecisions
+from sidecar.route_config import built_routes
 from sidecar.upkeep import Upkeep
 from spool.recover import DeadInstance, find_dead, newest
 from spool.ship import Shipper
@@ -305,7 +306,7 @@ def _world(parts: Parts, classifying: Classifying) -> World:
         return () if credential_id is None else parts.credentials.headers_for(credential_id)
 
     return World(
-        routes=RouteTable(built_routes(parts.config)),
+        routes=RouteTable(built_routes(parts.config.upstreams, parts.config.routes)),
         identify=identify,
         classify=classifying.classify,
         policy=parts.policy.current,
