@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 import anyio
 
@@ -28,6 +29,9 @@ from spool.quota import Quota
 from spool.scan import Stretch
 from spool.shelf import Shelf
 from spool.status import CommitTimes, SpoolStatus, spool_alarms
+
+_RECORDS_OF_A_CALL: Final = 2
+"""A decision and its completion: with room for less, every call is turned away."""
 
 
 class Spool:
@@ -397,7 +401,7 @@ class Spool:
             return "closed", None
         if self._turn_away_with is not None:
             return "draining", self._turn_away_with
-        if not self.quota.admits(1):
+        if not self.quota.admits(_RECORDS_OF_A_CALL):
             return "full", self.shelf.error or "the quota is used up"
         return ("pressure" if self.quota.pressure else "ok"), self.shelf.error
 
