@@ -51,14 +51,23 @@ class _Kept(io.BufferedReader):
         return self
 
 
+def _connected(path: str) -> socket.socket:
+    opened = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        opened.settimeout(SECONDS_MAX)
+        opened.connect(path)
+    except OSError:
+        opened.close()
+        raise
+    return opened
+
+
 class RawConnection:
     """One connection to a port of 127.0.0.1 or to a socket path."""
 
     def __init__(self, address: int | str, family: int = socket.AF_INET) -> None:
         if isinstance(address, str):
-            self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-            self.socket.settimeout(SECONDS_MAX)
-            self.socket.connect(address)
+            self.socket = _connected(address)
         else:
             host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
             self.socket = socket.create_connection((host, address), timeout=SECONDS_MAX)
