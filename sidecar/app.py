@@ -107,7 +107,12 @@ class Daemon:
     async def _begin(self, parts: Parts, tasks: TaskGroup) -> None:
         """Operators may look from the first moment; calls come in after the first record."""
         await self._open(operator_doors(self._config, parts, self._outside, self.status), tasks)
-        await self._first_records(parts)
+        try:
+            await self._first_records(parts)
+        except TurnAway as failed:
+            # The disk failed, and whoever waits for that ends the daemon with its exit code.
+            self._log.error("spool_failed", code=failed.code)
+            return
         await self._open(call_doors(self._config, parts, self._outside), tasks)
         self._announce(_announcement(parts.instance.id, self._doors))
 
@@ -128,20 +133,21 @@ class Daemon:
             await parts.instance.certified.wait()
             # On an empty volume the first calls would be refused for want of a policy.
             await parts.policy.wait_held()
-        clock = self._outside.clock
-        await parts.write_own(
-            journal.start(
-                parts.scribe,
-                clock.wall_us(),
-                public=parts.instance.signer.public,
-                certificate=parts.instance.certificate_envelope,
-                config_digest=sha256_text(msgspec.json.encode(self._config)),
-                build=f"gatepost/{__version__}",
-                continues=parts.continues,
-                continues_reason=parts.continues_reason,
-            )
+        reservation = await parts.own_room()
+        start = journal.start(
+            parts.scribe,
+            self._outside.clock.wall_us(),
+            public=parts.instance.signer.public,
+            certificate=parts.instance.certificate_envelope,
+            config_digest=sha256_text(msgspec.json.encode(self._config)),
+            build=f"gatepost/{__version__}",
+            continues=parts.continues,
+            continues_reason=parts.continues_reason,
         )
+        commit = parts.spool.submit(reservation, start)
+        # A certificate that comes from here on needs a record of its own.
         parts.started.set()
+        await commit.wait()
         for dead in parts.dead:
             await self._record_recovery(parts, dead)
         parts.shipper.wake()
@@ -154,7 +160,12 @@ class Daemon:
             for found in split_findings(dead.findings):
                 receipt = await parts.write_own(journal.recovered(parts.scribe, wall_us, found))
         if dead.settled is None:
-            await dead.settle(self._outside.disk, receipt, parts.instance.id, wall_us)
+            try:
+                await dead.settle(self._outside.disk, receipt, parts.instance.id, wall_us)
+            except OSError as error:
+                # Shipping goes on; the next start says it again.
+                reason = f"cannot be marked as recorded: {error}"
+                self._log.error("recovery_failed", instance=dead.instance, reason=reason)
         self._log.info(
             "recovered",
             instance=dead.instance,
@@ -222,8 +233,14 @@ class Daemon:
         self._log.info("drained", left=left)
 
     async def _seal(self, parts: Parts) -> None:
+        """End the chain, if the volume has room; without it a successor says where it ended."""
         draft = journal.seal(parts.scribe, self._outside.clock.wall_us(), parts.tally.counters())
-        await parts.write_own(draft, final=True)
+        try:
+            await parts.write_own(draft, final=True)
+        except TurnAway as failed:
+            if failed.code != "spool_full":
+                raise
+            self._log.warning("spool_full")
 
 
 def _announcement(instance: str, doors: list[Door]) -> Announcement:

@@ -11,13 +11,13 @@ import anyio
 from gateway import __version__, documents, limits, record
 from gateway.call import Head, Peer, Principal
 from gateway.documents import Envelope, KeyCert, RequestOf
-from gateway.errors import ConfigInvalid
+from gateway.errors import ConfigInvalid, TurnAway
 from gateway.inflight import InFlight
 from gateway.io.credentials import CredentialFile, Credentials
 from gateway.io.service import CentralService
 from gateway.io.upstream import UpstreamPool
 from gateway.lineage import Lineage
-from gateway.ports import Receipt
+from gateway.ports import Receipt, Reservation
 from gateway.rate import KeyedBuckets
 from gateway.recording import Scribe
 from gateway.roots import role_keys
@@ -45,6 +45,8 @@ from spool.recover import DeadInstance, find_dead, newest
 from spool.ship import Shipper
 from spool.spool import Spool
 
+_ROOM_SECONDS = 1.0
+"""Between two looks for room; nothing tells when a volume has some again."""
 _KEYS_MAX = 4_096
 """Callers and agents that a rate limit remembers one by one."""
 
@@ -132,10 +134,15 @@ class Parts:
                 next_kid=signer.kid,
                 next_certificate=envelope,
             )
-            commit = self.spool.submit(self.spool.kept_reservation(), draft)
-            self.instance.sealer.rotate(signer)
-            self.instance.accept(envelope, cert)
-            await commit.wait()
+            reservation = await self.own_room()
+            try:
+                commit = self.spool.submit(reservation, draft)
+                self.instance.sealer.rotate(signer)
+                self.instance.accept(envelope, cert)
+                await commit.wait()
+            except TurnAway as failed:
+                # The disk failed, and that ends the daemon.
+                self.log.warning("completion_lost", code=failed.code)
         else:
             self.instance.accept(envelope, cert)
             if self.started.is_set():
@@ -151,9 +158,28 @@ class Parts:
 
     # -- records of our own -------------------------------------------------------------------
 
+    async def own_room(self) -> Reservation:
+        """Room for one record about the instance itself, as soon as there is some: what dead
+        instances left may fill the volume until it is shipped. Raises TurnAway (``disk_failed``).
+        """
+        said = False
+        while True:
+            try:
+                return self.spool.kept_reservation()
+            except TurnAway as full:
+                if full.code != "spool_full":
+                    raise
+            if not said:
+                self.log.warning("spool_full")
+            said = True
+            await anyio.sleep(_ROOM_SECONDS)
+
     async def write_own(self, draft: record.Record, *, final: bool = False) -> Receipt:
-        """Write one record about the instance itself, from the kept bytes. Raises TurnAway."""
-        reservation = self.spool.kept_reservation(final=final)
+        """Write one record about the instance itself, from the kept bytes.
+
+        ``final``: the seal, for which there is room or not; others wait. Raises TurnAway.
+        """
+        reservation = self.spool.kept_reservation(final=True) if final else await self.own_room()
         receipts = await self.spool.submit(reservation, draft).wait()
         return receipts[0]
 
