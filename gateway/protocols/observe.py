@@ -144,9 +144,10 @@ class OpenAIReader:
         {"response.completed", "response.incomplete", "response.failed", "response.cancelled"}
     )
 
+    _answer: Final = msgspec.json.Decoder(answers.OpenAIAnswer)
+    _event: Final = msgspec.json.Decoder(answers.ResponseEvent)
+
     def __init__(self) -> None:
-        self._answer = msgspec.json.Decoder(answers.OpenAIAnswer)
-        self._event = msgspec.json.Decoder(answers.ResponseEvent)
         self._first = True
 
     def whole(self, body: bytes, notes: Notes) -> None:
@@ -177,9 +178,8 @@ class AnthropicReader:
 
     _worth: Final = re.compile(rb'"type"\s*:\s*"message_(?:start|delta|stop)"')
 
-    def __init__(self) -> None:
-        self._answer = msgspec.json.Decoder(answers.AnthropicAnswer)
-        self._event = msgspec.json.Decoder(answers.AnthropicEvent)
+    _answer: Final = msgspec.json.Decoder(answers.AnthropicAnswer)
+    _event: Final = msgspec.json.Decoder(answers.AnthropicEvent)
 
     def whole(self, body: bytes, notes: Notes) -> None:
         self._note(self._answer.decode(body), notes)
@@ -210,9 +210,8 @@ class GeminiReader:
 
     _worth: Final = re.compile(rb'"usageMetadata"\s*:\s*\{|"finishReason"\s*:\s*"')
 
-    def __init__(self) -> None:
-        self._answer = msgspec.json.Decoder(answers.GeminiAnswer)
-        self._answers = msgspec.json.Decoder(list[answers.GeminiAnswer])
+    _answer: Final = msgspec.json.Decoder(answers.GeminiAnswer)
+    _answers: Final = msgspec.json.Decoder(list[answers.GeminiAnswer])
 
     def whole(self, body: bytes, notes: Notes) -> None:
         streamed = body.lstrip()[:1] == b"["
@@ -234,9 +233,8 @@ class GeminiReader:
 class BedrockReader:
     """Converse and InvokeModel, whole. Their streams are binary and pass by unread."""
 
-    def __init__(self) -> None:
-        self._answer = msgspec.json.Decoder(answers.BedrockAnswer)
-        self._native = AnthropicReader()
+    _answer: Final = msgspec.json.Decoder(answers.BedrockAnswer)
+    _native: Final = AnthropicReader()
 
     def whole(self, body: bytes, notes: Notes) -> None:
         self._native.whole(body, notes)
