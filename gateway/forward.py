@@ -9,8 +9,6 @@ read, and the answer itself (``relay.py``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from typing import Final
 
 import anyio
@@ -57,26 +55,22 @@ class Forwarding:
         self._commit = commit
         self._finding = finding
         self._upload = None if known.body is not None else context.world.scribe.body_digest()
-        self._trying = anyio.CancelScope()
-        self._withheld: TurnAway | None = None
+        self._trying: anyio.CancelScope | None = None
+        self._lost: TurnAway | None = None
         self._may_repeat = True
-        self._body_read: Callable[[], object] = lambda: None
 
-    async def run(self, body_read: Callable[[], object]) -> None:
-        """Forward and pass back; every end but cancellation is in the finding afterwards.
-
-        ``body_read``: called once the application's body was read to its end.
-        """
-        self._body_read = body_read
+    async def run(self) -> None:
+        """Forward and pass back; every end but cancellation is in the finding afterwards."""
         try:
-            await self._within_bounds()
+            if self._trying is None:
+                await self._try_upstreams()
+            else:
+                await self._try_unless_lost(self._trying)
         except ApplicationGone:
             self.relay.lose_application()
         except ServerBlocked:
             self._finding.outcome = "response_blocked"
             self.relay.abort()
-        except TimeoutError:
-            await self.relay.fail(UpstreamFailed("upstream_timeout"))
         except UpstreamFailed as failed:
             await self.relay.fail(failed)
         except _UploadFailed as failed:
@@ -87,21 +81,26 @@ class Forwarding:
             self._context.world.report("forward_failed", error)
             await self.relay.withhold(TurnAway("internal_error"))
 
-    async def _within_bounds(self) -> None:
-        if self._known.body is not None:
-            self._body_read()
-        with anyio.fail_after(self._context.route.call_seconds_max), self._trying:
-            await self._try_upstreams()
-        if self._withheld is not None:
-            raise self._withheld
+    async def run_beside_commit(self) -> None:
+        """``run`` while the record is on its way to the disk; over at once if it is lost."""
+        self._trying = anyio.CancelScope()
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._watch_commit, self._trying)
+            await self.run()
+            group.cancel_scope.cancel()
 
-    async def watch_commit(self) -> None:
-        """Beside ``run`` under ``before_response``: stop at once when the record is lost."""
+    async def _watch_commit(self, trying: anyio.CancelScope) -> None:
         try:
             await self._commit.wait()
-        except TurnAway as withheld:
-            self._withheld = withheld
-            self._trying.cancel()
+        except TurnAway as lost:
+            self._lost = lost
+            trying.cancel()
+
+    async def _try_unless_lost(self, trying: anyio.CancelScope) -> None:
+        with trying:
+            await self._try_upstreams()
+        if self._lost is not None:
+            raise self._lost
 
     # -- upstreams ----------------------------------------------------------------------------
 
@@ -187,7 +186,6 @@ class Forwarding:
     async def _send_body(self, call: UpstreamCall) -> None:
         if self._known.body is None:
             await self._send_upload(call)
-            self._body_read()
         elif self._known.body:
             await call.send(self._known.body)
         await call.end()
@@ -204,6 +202,11 @@ class Forwarding:
                 return
             self._upload.feed(chunk)
             await call.send(chunk)
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it has reached no end of its own yet."""
+        return self._finding.outcome == _INTERRUPTED
 
     def close(self) -> None:
         """Write down the sums of the call."""
@@ -237,34 +240,29 @@ async def forward(
     finding.outcome = _INTERRUPTED
     forwarding = Forwarding(context, known, rulings, commit, finding)
     try:
-        cut = await _run(context, forwarding, since=rulings.moment.cuts, durable=durable)
-        if finding.outcome == _INTERRUPTED and cut is not None:
-            await _end_cut(forwarding.relay, cut)
+        await _run(context, forwarding, since=rulings.moment.cuts, durable=durable)
     finally:
-        if finding.outcome == _INTERRUPTED:
+        if forwarding.interrupted:
             forwarding.relay.abort()
         forwarding.close()
         _record_end(context, rulings, reservation, finding)
 
 
-async def _run(
-    context: Context, forwarding: Forwarding, *, since: int, durable: bool
-) -> str | None:
-    """Run until an end, or until all calls, or this one, are cut: then with which outcome."""
-    in_flight, hung_up = context.world.in_flight, context.incoming.hung_up
-    with anyio.CancelScope() as scope, in_flight.cuttable(scope, since) as cuttable:
-        if cuttable.outcome is not None:
-            return cuttable.outcome
-        # Who hangs up inside an upload is noticed by the reading itself.
-        begin = partial(cuttable.watch, hung_up)
-        if durable:
-            await forwarding.run(begin)
-        else:
-            async with anyio.create_task_group() as group:
-                group.start_soon(forwarding.watch_commit)
-                await forwarding.run(begin)
-                group.cancel_scope.cancel()
-    return cuttable.outcome
+async def _run(context: Context, forwarding: Forwarding, *, since: int, durable: bool) -> None:
+    """Run to an end: the call's own, or the cut of this call or all calls, or its deadline."""
+    # One scope for all of these: each would cost more than the rest of this function.
+    deadline = anyio.current_time() + context.route.call_seconds_max
+    in_flight, relay = context.world.in_flight, forwarding.relay
+    with anyio.CancelScope(deadline=deadline) as scope, in_flight.cuttable(scope, since) as call:
+        if call.outcome is None:
+            call.watch(context.incoming.hung_up)
+            await (forwarding.run() if durable else forwarding.run_beside_commit())
+    if call.outcome is not None and forwarding.interrupted:
+        await _end_cut(relay, call.outcome)
+    elif scope.cancelled_caught and forwarding.interrupted:
+        await relay.fail(UpstreamFailed("upstream_timeout"))
+    elif scope.cancelled_caught:
+        relay.abort()  # while it was answered: what is left of that answer makes no sense
 
 
 async def _end_cut(relay: Relay, outcome: str) -> None:
