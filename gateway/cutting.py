@@ -68,6 +68,8 @@ class Cutter:
         A shortened list is noted under ``path`` with its element count and the digest of its
         JSON text; a shortened element under ``path[index]``.
         """
+        if not values:  # nearly always: most calls use no more than two of a record's lists
+            return []
         if len(values) > count_max:
             self._note(path, len(values), _encoder.encode(values))
         kept = []
