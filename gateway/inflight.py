@@ -83,7 +83,9 @@ class InFlight:
         self._key_usable = key_usable
         self._calls_max = calls_max
         self._body_bytes_max = body_bytes_max
-        self._forwarded: set[Cuttable] = set()
+        # A dict for its order: calls are cut in the order in which they came.
+        self._forwarded: dict[Cuttable, None] = {}
+        self._some_forwarded = anyio.Event()
         self._idle = anyio.Event()
         self._idle.set()
         self._cut_with = ""
@@ -131,13 +133,14 @@ class InFlight:
         decision and this moment while all were cut is cut now: nothing slips through.
         """
         entry = Cuttable(scope)
-        self._forwarded.add(entry)
+        self._forwarded[entry] = None
+        self._some_forwarded.set()
         if self.cuts != since:
             entry.cut(self._cut_with)
         try:
             yield entry
         finally:
-            self._forwarded.discard(entry)
+            del self._forwarded[entry]
 
     def cut_all(self, outcome: str) -> int:
         """End every forwarded call with ``outcome``; returns how many there were."""
@@ -154,9 +157,13 @@ class InFlight:
 
     async def watch_hang_ups(self) -> None:
         """Do that for ever. One task for all calls: one per call would have to be made and
-        cancelled each time, for an answer that most calls never wait for.
+        cancelled each time, for an answer that most calls never wait for. It sleeps while there
+        is no call: an idle daemon costs nothing.
         """
         while True:
+            if not self._forwarded:
+                self._some_forwarded = anyio.Event()
+                await self._some_forwarded.wait()
             await anyio.sleep(limits.HANG_UP_SECONDS)
             self.cut_hung_up()
 
