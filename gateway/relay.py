@@ -98,11 +98,9 @@ class Relay:
             if gate is None:
                 await self._send(chunk)
             else:
-                for released in await gate.release(chunk):
-                    await self._send(released)
+                await gate.feed(chunk, self._send)
         if gate is not None:
-            for released in await gate.finish():
-                await self._send(released)
+            await gate.finish(self._send)
 
     async def _send(self, data: bytes) -> None:
         await self._context.incoming.send(data)

@@ -9,6 +9,7 @@ error, because the agent must not see it and the server must not take silence fo
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -25,13 +26,16 @@ from gateway.world import Context
 
 _RECORDS: Final = 2
 
+Send = Callable[[bytes], Awaitable[None]]
+"""Passes bytes on to the application."""
+
 
 class ServerBlocked(Exception):
     """A tool server's request was denied: the answer that carried it must not go on."""
 
 
 class ServerGate:
-    """Releases what a tool server answers, piece by piece, once it is decided.
+    """Lets what a tool server answers pass, piece by piece, once it is decided.
 
     ``events``: it is an event stream; otherwise it is held until it is whole.
     """
@@ -40,7 +44,8 @@ class ServerGate:
         self._context = context
         self._known = known
         self._events = EventGate(context.route) if events else None
-        self._held = bytearray()
+        self._whole = bytearray()
+        self._held_bytes = 0
 
     @classmethod
     def for_answer(
@@ -60,35 +65,39 @@ class ServerGate:
 
     @property
     def may_drop(self) -> bool:
-        """Whether less may be released than came: an event that never ended was never sent."""
+        """Whether less may pass than came: an event that never ended was never sent."""
         return self._events is not None
 
-    async def release(self, chunk: bytes) -> list[bytes]:
-        """What may pass after ``chunk``. Raises ServerBlocked, UpstreamFailed and TurnAway."""
+    async def feed(self, chunk: bytes, send: Send) -> None:
+        """Take in ``chunk`` and send on what may pass, each piece as soon as it is decided.
+
+        Raises ServerBlocked, UpstreamFailed, TurnAway, and what ``send`` raises.
+        """
+        self._count(len(chunk))
         if self._events is None:
-            self._hold(chunk)
-            return []
-        released: list[bytes] = []
+            self._whole += chunk
+            if self._held_bytes > BODY_BYTES_MAX:
+                raise UpstreamFailed("upstream_invalid", "the answer is too large to be decided")
+            return
         for event in self._events.feed(chunk):
             if event.server_call is not None:
                 await self._decide((event.server_call,))
-            released.append(event.raw)
-        return released
+            await send(event.raw)
+            self._count(-len(event.raw))
 
-    async def finish(self) -> list[bytes]:
-        """What may pass at the end of the answer. Raises as ``release``."""
-        held = bytes(self._held)
-        if held.strip():
-            calls = server_calls(self._context.route, held)
+    def _count(self, more: int) -> None:
+        self._held_bytes += more
+        self._context.admission.hold(len(self._known.body or b"") + self._held_bytes)
+
+    async def finish(self, send: Send) -> None:
+        """Send on what may pass at the end of the answer. Raises as ``feed``."""
+        whole = bytes(self._whole)
+        if whole.strip():
+            calls = server_calls(self._context.route, whole)
             if calls:
                 await self._decide(calls)
-        return [held] if held else []
-
-    def _hold(self, chunk: bytes) -> None:
-        self._held += chunk
-        if len(self._held) > BODY_BYTES_MAX:
-            raise UpstreamFailed("upstream_invalid", "a tool server's answer is too large to read")
-        self._context.admission.hold(len(self._known.body or b"") + len(self._held))
+        if whole:
+            await send(whole)
 
     async def _decide(self, calls: tuple[CallView, ...]) -> None:
         """Rule on ``calls`` as one group, at this moment and under the policy of this moment."""

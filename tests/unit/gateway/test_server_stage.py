@@ -87,6 +87,32 @@ def test_a_denied_request_of_the_server_cuts_the_stream_as_an_error() -> None:
     assert completion.bytes.out == len(PROGRESS)
 
 
+def test_what_came_before_a_denied_request_passes_whatever_the_chunks() -> None:
+    served = streamed(PROGRESS + PROGRESS + SAMPLING + RESULT)
+    assert (served.application.received, served.application.aborted) == (PROGRESS * 2, True)
+
+
+def test_an_event_does_not_wait_for_the_decision_on_the_next() -> None:
+    served = streamed(PROGRESS + ROOTS, faults=Faults(flush_seconds=5.0))
+    call, asked = served.place.decisions
+    assert served.application.durable_at[0] == (PROGRESS, {call.id})
+    assert served.application.durable_at[1] == (ROOTS, {call.id, asked.id})
+
+
+def test_an_event_that_is_held_is_counted() -> None:
+    held: list[int] = []
+
+    def prepare(place: Place) -> None:
+        def count() -> None:
+            held.append(place.in_flight.held_bytes - len(sent(tool_call())))
+
+        body: tuple[Piece, ...] = (PROGRESS + RESULT[:20], count, RESULT[20:], count)
+        place.far.set("erp", Script(headers=(SSE,), body=body))
+
+    serve_one(MCP, sent(tool_call()), prepare=prepare)
+    assert held == [20, 0]
+
+
 def test_no_event_passes_before_its_decision_is_durable() -> None:
     served = streamed(ROOTS, RESULT)
     call, asked = served.place.decisions
