@@ -84,12 +84,12 @@ def conclude(candidates: Candidates, results: Sequence[Truth]) -> Judgement:
         if truth != FALSE
     ]
     if not candidates.shadowed:
-        return _conclude(applicable)
-    live = _conclude([(rule, truth) for rule, truth in applicable if not rule.shadow])
-    return msgspec.structs.replace(live, shadow=_conclude(applicable).outcome)
+        return _conclude(candidates, applicable)
+    live = _conclude(candidates, [(rule, truth) for rule, truth in applicable if not rule.shadow])
+    return msgspec.structs.replace(live, shadow=_conclude(candidates, applicable).outcome)
 
 
-def _conclude(applicable: list[tuple[Rule, Truth]]) -> Judgement:
+def _conclude(candidates: Candidates, applicable: list[tuple[Rule, Truth]]) -> Judgement:
     by_effect: dict[str, list[Rule]] = {}
     for rule, truth in applicable:
         if truth == TRUE or rule.effect != "grant":
@@ -97,7 +97,9 @@ def _conclude(applicable: list[tuple[Rule, Truth]]) -> Judgement:
     unknown = tuple(sorted(rule.id for rule, truth in applicable if truth == UNKNOWN))
     obliging = by_effect.get("oblige", [])
     if "deny" in by_effect:
-        return _not_allowed("deny", "denied", "restricted", by_effect["deny"], unknown)
+        code = _denial_code(candidates, by_effect["deny"])
+        reason = "restricted" if code == "denied" else code
+        return _not_allowed("deny", code, reason, by_effect["deny"], unknown)
     if "grant" not in by_effect:
         return _not_allowed("deny", "denied", "no_grant", [], unknown)
     unmet = [rule for rule in obliging if not all(map(supported, rule.obligations))]
@@ -116,6 +118,18 @@ def _conclude(applicable: list[tuple[Rule, Truth]]) -> Judgement:
         obligations=tuple(each for rule in obliging for each in rule.obligations),
         shadow=None,
     )
+
+
+def _denial_code(candidates: Candidates, denying: list[Rule]) -> str:
+    """The one code that all of ``denying`` have, else ``denied``."""
+    # A rule that may not even be about the call says nothing about what the caller should bring.
+    certain = {
+        rule.place
+        for rule, condition in zip(candidates.rules, candidates.conditions, strict=True)
+        if condition is rule.when
+    }
+    codes = {rule.denial if rule.place in certain else "denied" for rule in denying}
+    return codes.pop() if len(codes) == 1 else "denied"
 
 
 def _not_allowed(

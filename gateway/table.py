@@ -44,12 +44,22 @@ _FACT_VALUE_BYTES: Final = 80
 """The longest value of a fact: a keyed digest (76 and quotes) or a number's text in its object."""
 
 
+DENIAL_CODES: Final = {
+    "person.assurance": "assurance_too_low",
+    "authz.scopes": "scope_insufficient",
+}
+"""Path → the code of a denial by a rule that reads this path and nothing else: then the caller
+can be told what to bring. Every other denial is ``denied``."""
+
+
 class Rule(msgspec.Struct, frozen=True):
-    """One compiled rule. ``place``: its position in compile order."""
+    """One compiled rule. ``place``: its position in compile order. ``denial``: the refusal code
+    if it denies."""
 
     place: int
     id: str
     effect: RuleEffect
+    denial: str
     shadow: bool
     target: Target
     when: Condition
@@ -218,6 +228,7 @@ def _compile_rule(place: int, document: Grant | Restriction, policy: Policy, sco
         place=place,
         id=document.id,
         effect=effect,
+        denial=_denial_of(scope.paths),
         shadow=document.status == "shadow",
         target=target,
         when=when,
@@ -226,6 +237,10 @@ def _compile_rule(place: int, document: Grant | Restriction, policy: Policy, sco
             path for path in scope.paths if kind_of(path) == "argument" or path in DERIVED
         ),
     )
+
+
+def _denial_of(paths: set[str]) -> str:
+    return DENIAL_CODES.get(next(iter(paths)), "denied") if len(paths) == 1 else "denied"
 
 
 def _check_obligations(effect: RuleEffect, obligations: tuple[Obligation, ...]) -> None:

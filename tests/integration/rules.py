@@ -14,6 +14,8 @@ CLAUDE: Final = "claude-sonnet-5-5"
 DENIED_MODEL: Final = "gpt-4-unapproved"
 APPROVAL_MODEL: Final = "needs-approval"
 REDACTION_MODEL: Final = "needs-redaction"
+PEOPLES_MODEL: Final = "needs-a-person"
+WRITERS_MODEL: Final = "needs-a-scope"
 
 _POLICY: Final[Document] = {
     "groups": {"models": [MODEL, "gpt-5.4", "claude-*", "text-embedding-*", "fault-*", "needs-*"]},
@@ -50,6 +52,20 @@ _POLICY: Final[Document] = {
             "effect": "require_approval",
             "actions": ["chat"],
             "models": [APPROVAL_MODEL],
+        },
+        {
+            "id": "people-only",
+            "effect": "deny",
+            "actions": ["chat"],
+            "models": [PEOPLES_MODEL],
+            "when": {"not": {"in": ["person.assurance", ["delegated", "user_token"]]}},
+        },
+        {
+            "id": "writers-only",
+            "effect": "deny",
+            "actions": ["chat"],
+            "models": [WRITERS_MODEL],
+            "when": {"not": {"has": ["authz.scopes", "llm.write"]}},
         },
         {
             "id": "redact-addresses",

@@ -19,7 +19,9 @@ from tests.integration.rules import (
     APPROVAL_MODEL,
     DENIED_MODEL,
     MODEL,
+    PEOPLES_MODEL,
     REDACTION_MODEL,
+    WRITERS_MODEL,
 )
 from tests.integration.system import Daemon
 from tests.integration.tokens import KEYLESS_ISSUER, REVOKED_TOKEN, TokenIssuer, now_seconds
@@ -41,6 +43,10 @@ def _chat(model: str = MODEL, route: str = "/openai", text: str = "Hello", **hea
 
 def _token(make: Callable[[TokenIssuer], str]) -> Make:
     return lambda issuer: raw.chat_request(MODEL, headers={"X-Gatepost-Delegation": make(issuer)})
+
+
+def _for_writers(issuer: TokenIssuer) -> bytes:
+    return raw.chat_request(WRITERS_MODEL, headers={"X-Gatepost-Delegation": issuer.token()})
 
 
 def _two_tokens(issuer: TokenIssuer) -> bytes:
@@ -78,6 +84,8 @@ RULINGS: Final[dict[str, Make]] = {
     "denied": _chat(DENIED_MODEL),
     "approval_required": _chat(APPROVAL_MODEL),
     "obligation_unsupported": _chat(REDACTION_MODEL),
+    "assurance_too_low": _chat(PEOPLES_MODEL),
+    "scope_insufficient": _for_writers,
     "identity_ambiguous": _two_tokens,
     "token_malformed": _chat(X_Gatepost_Delegation="not-a-token"),
     "token_alg_not_allowed": _token(TokenIssuer.symmetric),
@@ -117,9 +125,6 @@ ELSEWHERE: Final[dict[str, str]] = {
     "token_missing": "unit/gateway/test_identity.py::",
     # Only a fault of ours brings it about.
     "internal_error": "unit/gateway/test_refusal_sdk.py::",
-    # No rule of this version's language gives these two; they are reserved words of the format.
-    "scope_insufficient": "unit/gateway/test_errors.py::",
-    "assurance_too_low": "unit/gateway/test_errors.py::",
 }
 """Code → the test that reaches it, under ``tests/``; a file alone where no daemon can."""
 
@@ -169,6 +174,14 @@ def test_a_failed_upstream_stands_in_the_completion(daemon: Daemon, code: str) -
     expected = "timeout" if code == "upstream_timeout" else "upstream_error"
     assert (completion["outcome"], completion["status"]) == (expected, reply.status)
     assert [attempt["code"] for attempt in completion["attempts"]] == [code]
+
+
+def test_who_brings_what_was_missing_is_let_in(daemon: Daemon) -> None:
+    issuer = daemon.site.central.ends.issuer
+    for model in (PEOPLES_MODEL, WRITERS_MODEL):
+        token = issuer.token(scope="llm.chat llm.write")
+        headers = {"X-Gatepost-Delegation": token}
+        assert raw.ask(daemon.port, raw.chat_request(model, headers=headers)).status == 200
 
 
 def test_an_upstream_on_the_metadata_address_is_never_dialled(daemon: Daemon) -> None:

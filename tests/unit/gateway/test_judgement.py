@@ -166,3 +166,64 @@ def test_packed_results_come_back_and_take_two_bits_each(results: list[int]) -> 
 def test_packed_results_that_nobody_wrote_are_refused(text: str, count: int) -> None:
     with pytest.raises(ValueError, match="packed results"):
         unpack_results(text, count)
+
+
+VERIFIED: Rule = {"not": {"in": ["person.assurance", ["delegated", "user_token"]]}}
+SCOPED: Rule = {"not": {"has": ["authz.scopes", "llm.secret"]}}
+
+
+@pytest.mark.parametrize(
+    ("conditions", "code"),
+    [
+        ([VERIFIED], "assurance_too_low"),
+        ([SCOPED], "scope_insufficient"),
+        ([VERIFIED, VERIFIED], "assurance_too_low"),
+        ([VERIFIED, SCOPED], "denied"),
+        ([{"all": [VERIFIED, {"ne": ["agent.id", "z"]}]}], "denied"),
+        ([{"ne": ["agent.id", "z"]}], "denied"),
+        ([None], "denied"),
+    ],
+)
+@pytest.mark.parametrize("scopes", [None, (), ("llm.chat",)])
+def test_a_denial_says_what_to_bring_only_if_that_is_all_that_is_missing(
+    conditions: list[Rule | None], code: str, scopes: tuple[str, ...] | None
+) -> None:
+    known: dict[str, object] = {
+        "person.assurance": "workload",
+        "authz.scopes": scopes,
+        "agent.id": "a",
+        "model.operation": "chat",
+        "model.requested": "m",
+        "model.hosted_tools": (),
+        "model.references": (),
+    }
+    table = compile_policy(
+        make.policy_of(
+            grants=[{"id": "g", "actions": ["*"]}],
+            restrictions=[
+                {"id": f"r{i}", "effect": "deny", "actions": ["chat"], "when": when}
+                for i, when in enumerate(conditions)
+            ],
+        )
+    )
+    judgement, _ = judge(table, _inputs(known, None))
+    assert (judgement.outcome, judgement.code) == ("deny", code)
+    assert judgement.reason == ("restricted" if code == "denied" else code)
+
+
+def test_a_rule_that_may_be_about_another_call_does_not_say_what_to_bring() -> None:
+    restriction: Rule = {"id": "r", "effect": "deny", "actions": ["chat"], "models": ["m"]}
+    table = compile_policy(
+        make.policy_of(
+            grants=[{"id": "g", "actions": ["*"]}],
+            restrictions=[restriction | {"when": VERIFIED}],
+        )
+    )
+    unread: dict[str, object] = {
+        "person.assurance": "workload",
+        "model.operation": "chat",
+        "model.hosted_tools": (),
+        "model.references": (),
+    }
+    judgement, _ = judge(table, _inputs(unread, None))
+    assert (judgement.code, judgement.unknown_rules) == ("denied", ("r",))
