@@ -17,7 +17,7 @@ import msgspec
 
 from gateway import attestation, documents, limits, seal
 from gateway.documents import Enrol, EnrolAttestation, Envelope, KeyCert
-from gateway.errors import UNREADABLE, DocumentInvalid
+from gateway.errors import UNREADABLE, ConfigInvalid, DocumentInvalid, TurnAway
 from gateway.ports import Entropy, Service, ServiceUnreachable, WallClock
 from gateway.timestamp import time_micros, time_text
 from sidecar.eventlog import EventLog
@@ -27,6 +27,8 @@ _T = TypeVar("_T", bound=msgspec.Struct)
 
 _RETRY_SECONDS: Final = 1.0
 _RENEW_AT: Final = 2 / 3
+_LOOK_SECONDS: Final = 60.0
+"""Between two looks at the wall clock while nothing is due."""
 
 
 class EnrolmentRefused(Exception):
@@ -77,36 +79,43 @@ class Enroller:
         self._clock = clock
         self._entropy = entropy
         self._log = log
+        self._host: seal.Signer | None = None
         self.last_error: str | None = None
         self.refused: EnrolmentRefused | None = None
         self.refused_for_good = anyio.Event()
 
     async def run(self) -> None:
-        """Enrol, renew, for ever; returns only when the issuer refuses this place for good."""
-        signer: seal.Signer | None = None
+        """Enrol, renew, for ever; returns only when the issuer refuses this place for good.
+
+        Raises ConfigInvalid for a host key or token file that cannot be used at the start.
+        """
+        self._host = await self._host_key()
+        following: seal.Signer | None = None
         failures = 0
         while True:
             try:
-                await self._obtain(signer)
-                failures = 0
-                self.last_error = None
+                await self._obtain(following)
             except EnrolmentRefused as refused:
                 self._failed(str(refused))
                 if refused.final:
                     self.refused = refused
                     self.refused_for_good.set()
                     return
-                failures += 1
-            except (ServiceUnreachable, DocumentInvalid) as error:
+            except (ServiceUnreachable, DocumentInvalid, TurnAway) as error:
                 self._failed(str(error))
-                failures += 1
-            if failures:
-                # Full jitter: a fleet that lost its issuer must not come back in step.
-                ceiling = min(limits.SHIP_RETRY_SECONDS_MAX, _RETRY_SECONDS * 2.0**failures)
-                await anyio.sleep(0.05 + ceiling * self._entropy.fraction())
+            except ConfigInvalid as error:
+                if self._instance.certificate is None:
+                    raise
+                # A daemon that serves is not ended by a file that broke since.
+                self._failed(str(error))
+            else:
+                failures = 0
+                self.last_error = None
+                await self._sleep_until_renewal()
+                following = seal.Signer(self._entropy.bytes(seal.SEED_BYTES))
                 continue
-            await anyio.sleep(self._seconds_until_renewal())
-            signer = seal.Signer(self._entropy.bytes(seal.SEED_BYTES))
+            failures += 1
+            await anyio.sleep(self._retry_seconds(failures))
 
     async def post_certificate(self, instance: str) -> None:
         """Give the store our certificate (again): what a 412 ``certificate_unknown`` asks for."""
@@ -114,14 +123,29 @@ class Enroller:
         if instance == self._instance.id and envelope is not None:
             await self._post(envelope)
 
-    async def _obtain(self, signer: seal.Signer | None) -> None:
-        """A certificate for the current key, or for ``signer`` that is to follow it."""
-        key = self._instance.signer if signer is None else signer
+    async def _obtain(self, following: seal.Signer | None) -> None:
+        """A certificate for the current key, or for ``following``, which then takes over.
+
+        Where the issuer was away beyond the current key's window, that key is certified once
+        more, so that what it signed since verifies.
+        """
+        # Before the issuer is asked: a certificate that nobody can check would only grow old.
+        keys = await self._issuer_keys()
+        if following is None:
+            await self._certify(self._instance.signer, None, keys)
+            return
+        if self._instance.uncertified_seconds(self._clock.wall_us()) > 0:
+            await self._certify(self._instance.signer, None, keys)
+        await self._certify(following, following, keys)
+
+    async def _certify(
+        self, key: seal.Signer, following: seal.Signer | None, keys: dict[str, bytes]
+    ) -> None:
         envelope = await self._ask(key)
-        certificate = self._check(envelope, key, await self._issuer_keys())
-        await self._certified(envelope, certificate, signer)
+        certificate = self._check(envelope, key, keys)
+        await self._certified(envelope, certificate, following)
         self._log.info(
-            "enrolled" if signer is None else "certificate_rotated",
+            "enrolled" if following is None else "certificate_rotated",
             serial=certificate.serial,
             not_after=certificate.not_after,
         )
@@ -131,12 +155,14 @@ class Enroller:
         try:
             return await self._enrol(key)
         except EnrolmentRefused as refused:
-            token = await self._token()
-            if refused.final or token is None:
+            # Anything but an unknown host is not cured by registering it.
+            if refused.code != "attestation_invalid":
                 raise
-            host = await self._host_key()
+            token = await self._token()
+            if token is None:
+                raise
             place = self._place
-            body = attestation.register_host(token, host, place.tenant, place.region)
+            body = attestation.register_host(token, self._attesting, place.tenant, place.region)
             await self._call("/v1/hosts", msgspec.json.encode(body), wanted=(200, 201))
             return await self._enrol(key)
 
@@ -144,7 +170,6 @@ class Enroller:
         answer = await self._call("/v1/enrol/nonce", b"", wanted=(200, 201))
         nonce = _decoded(answer, attestation.NonceAnswer).nonce
         place, instance = self._place, self._instance
-        host = await self._host_key()
         draft = Enrol(
             audience=attestation.ENROL_AUDIENCE,
             nonce=nonce,
@@ -153,11 +178,11 @@ class Enroller:
             tenant=place.tenant,
             region=place.region,
             topology=place.topology,
-            not_before=time_text(self._window_start_us()),
+            not_before=time_text(self._window_start_us(key)),
             digest_key=base64.b64encode(instance.digest_key).decode(),
             attestation=EnrolAttestation(type="host_key", token="", worker=place.worker),
         )
-        token = attestation.host_token(draft, host)
+        token = attestation.host_token(draft, self._attesting)
         request = msgspec.structs.replace(
             draft, attestation=msgspec.structs.replace(draft.attestation, token=token)
         )
@@ -165,11 +190,19 @@ class Enroller:
         answer = await self._call("/v1/enrol", body, wanted=(201,))
         return _decoded(answer, attestation.EnrolAnswer).certificate
 
-    def _window_start_us(self) -> int:
-        """Where the window should begin: at the start, for what was signed uncertified."""
-        if self._instance.certificate is None:
-            return self._instance.started_us
-        return self._clock.wall_us()
+    @property
+    def _attesting(self) -> seal.Signer:
+        assert self._host is not None, "run loads it first"
+        return self._host
+
+    def _window_start_us(self, key: seal.Signer) -> int:
+        """Where the window of ``key`` should begin: it is to cover what was signed uncertified."""
+        if key is not self._instance.signer:
+            return self._clock.wall_us()
+        certificate = self._instance.certificate
+        return (
+            self._instance.started_us if certificate is None else time_micros(certificate.not_after)
+        )
 
     def _check(self, envelope: Envelope, key: seal.Signer, keys: dict[str, bytes]) -> KeyCert:
         certificate = seal.open_certificate(envelope, keys)
@@ -200,12 +233,28 @@ class Enroller:
         code, message = _problem(answer.body)
         raise EnrolmentRefused(answer.status, code, message)
 
-    def _seconds_until_renewal(self) -> float:
+    async def _sleep_until_renewal(self) -> None:
+        """Sleep for two thirds of the life of the certificate that was issued just now.
+
+        By both clocks: a wall clock that is wrong, or set back, must not change the hour, and
+        the other one stands still while the machine sleeps.
+        """
         certificate = self._instance.certificate
         assert certificate is not None
-        begin, end = time_micros(certificate.issued), time_micros(certificate.not_after)
-        due_us = begin + (end - begin) * _RENEW_AT
-        return max(_RETRY_SECONDS, (due_us - self._clock.wall_us()) / 1e6)
+        life_us = time_micros(certificate.not_after) - time_micros(certificate.issued)
+        seconds = max(_RETRY_SECONDS, life_us / 1e6 * _RENEW_AT)
+        due_us = self._clock.wall_us() + int(seconds * 1e6)
+        due = anyio.current_time() + seconds
+        while True:
+            left = due - anyio.current_time()
+            if left <= 0 or self._clock.wall_us() >= due_us:
+                return
+            await anyio.sleep(min(left, _LOOK_SECONDS))
+
+    def _retry_seconds(self, failures: int) -> float:
+        """Full jitter: a fleet that lost its issuer must not come back in step."""
+        ceiling = min(limits.SHIP_RETRY_SECONDS_MAX, _RETRY_SECONDS * 2.0 ** min(failures, 10))
+        return 0.05 + ceiling * self._entropy.fraction()
 
     def _failed(self, error: str) -> None:
         self.last_error = error

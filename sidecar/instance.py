@@ -49,8 +49,8 @@ class Instance:
         self.certified.set()
 
     def may_ship(self) -> bool:
-        """Only a certified instance ships: the certificate is its credential."""
-        return self.certificate is not None
+        """Only a certified instance ships: the certificate in its window is its credential."""
+        return self.uncertified_seconds(self._clock.wall_us()) == 0 and self.certified.is_set()
 
     def uncertified_seconds(self, now_us: int) -> float:
         """For how long the key has had no certificate that is in its window; 0 if it has one."""
