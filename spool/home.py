@@ -5,6 +5,8 @@ Owns: how it comes to be, what it may look like, and how it goes. Refuses: what 
 
 from __future__ import annotations
 
+import contextlib
+
 import anyio
 
 from gateway.errors import ConfigInvalid
@@ -60,14 +62,24 @@ def _make(files: FileSystem, root: str, instance: str) -> Lock | None:
 
 
 def _make_root(files: FileSystem, root: str) -> None:
-    """Make the missing directories down to ``root``; each is durable before the next."""
+    """Make the missing directories down to ``root``; each is durable before the next.
+
+    Those that are there may have been made a moment ago, by another part of this process or by
+    one that was killed: without a sync of their own, records would go with them in a power cut.
+    """
+    path, _, _ = root.rstrip("/").rpartition("/")
+    above = path or ("/" if root.startswith("/") else ".")
+    if path and above != root:
+        _make_root(files, above)
     try:
         files.list_directory(root)
     except FileNotFoundError:
-        above = root.rpartition("/")[0] or "/"
-        _make_root(files, above)
         files.make_directory(root, DIRECTORY_MODE)
         files.sync_directory(above)
+    else:
+        # What was there before us and may not be read by us is not ours to make durable.
+        with contextlib.suppress(OSError):
+            files.sync_directory(above)
 
 
 def check_home(files: FileSystem, path: str) -> None:

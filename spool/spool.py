@@ -191,10 +191,14 @@ class Spool:
         for, and are written within ``limits.SPOOL_LINGER_SECONDS`` without one.
         Raises TurnAway (``disk_failed``), and ValueError for more drafts than were reserved or
         for words outside the vocabulary; drafts sealed before the bad one are still written,
-        because their seqs are taken.
+        because their seqs are taken. A seal ends the chain: what comes after it (a certificate
+        while the last records are shipped, the end of a call that would not end) is turned away
+        as ``draining``.
         """
         if self._failure is not None or self._closing.is_set():
             raise TurnAway("disk_failed", self._failure or "the spool is closed")
+        if self._last_kind == "seal":
+            raise TurnAway("draining", "the chain is sealed")
         if not isinstance(reservation, SpoolReservation):
             raise TypeError("the reservation is not of a spool")
         reservation.take(len(drafts))

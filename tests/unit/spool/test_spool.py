@@ -243,6 +243,32 @@ def test_draining_turns_new_calls_away_and_keeps_promises() -> None:
     with_spool(script)
 
 
+def test_nothing_follows_the_seal() -> None:
+    async def script(spool: Spool, disk: SimDisk) -> None:
+        reservation = spool.reserve(1)
+        await spool.commit(spool.kept_reservation(final=True), seal_draft())
+        for late in (reservation, spool.kept_reservation()):
+            with pytest.raises(TurnAway, match="sealed"):
+                spool.submit(late, draft("late"))
+        assert spool.last_seq == 0
+
+    with_spool(script)
+
+
+def test_records_survive_a_power_cut_under_directories_that_another_part_made() -> None:
+    async def world() -> None:
+        await disk.run(lambda files: files.make_directory(ROOT.rpartition("/")[0], 0o755))
+        spool = await Spool.open(disk, CONFIG, sealer(), instance_id(1))
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(spool.run)
+            await spool.commit(spool.reserve(1), draft("a"))
+            tasks.cancel_scope.cancel()
+
+    disk = SimDisk()
+    simulate(1, world)
+    assert any(path.endswith(".log") for path in disk.cut(0.0).paths())
+
+
 def test_close_writes_what_is_submitted_and_leaves_no_file_open() -> None:
     async def script(spool: Spool, disk: SimDisk) -> None:
         commit = spool.submit(spool.reserve(1), draft("a"))
