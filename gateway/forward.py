@@ -119,7 +119,7 @@ class Forwarding:
     async def _attempt(self, upstream: Upstream) -> None:
         """One try, written down however it ends: cancellation included."""
         finding, began_us = self._finding, self._context.world.clock.mono_us()
-        finding.status = code = None
+        code: str | None = None
         try:
             call = await self._open(upstream)
             finding.upstream = upstream.name

@@ -433,6 +433,13 @@ def test_findings_stand_in_their_members() -> None:
     assert made.time.ended == "2027-01-15T08:00:00.123456Z"
 
 
+def test_a_completion_lists_no_more_attempts_than_a_permit_has_upstreams() -> None:
+    attempts = [record.Attempt(f"up-{index}", "eu", None, None, 1) for index in range(9)]
+    made = scribe().completion("of", WALL_US, Finding(attempts=attempts))
+    assert made.attempts == attempts[: limits.ATTEMPTS_MAX]
+    assert limits.ATTEMPTS_MAX == limits.UPSTREAMS_MAX
+
+
 def test_a_finding_starts_without_a_claim_of_its_own() -> None:
     assert inspect.signature(Finding).parameters["upstream"].default is None
     one, other = Finding(), Finding()
