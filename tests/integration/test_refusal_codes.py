@@ -108,6 +108,9 @@ AFTER_A_RULING: Final[dict[str, Make]] = {
     "upstream_timeout": _chat("fault-slow", route="/hasty"),
 }
 
+_IDENTITY: Final = "unit/gateway/test_identity.py"
+_NO_LOCAL_TOKEN: Final = "test_a_neighbour_on_loopback_without_the_local_token_is_refused"
+
 ELSEWHERE: Final[dict[str, str]] = {
     "peer_not_allowed": "integration/test_identity.py::test_another_uids_socket_takes_no_calls",
     "too_slow": "integration/test_load.py::test_a_head_that_does_not_end_is_too_slow",
@@ -122,11 +125,11 @@ ELSEWHERE: Final[dict[str, str]] = {
     "policy_expired": "integration/test_policy_life.py::test_an_expired_policy_refuses_every_call",
     "policy_locked": "integration/test_policy_life.py::test_a_lock_cuts_streams_and_refuses_calls",
     # Linux always tells the uid of a loopback caller, so no daemon here asks for a local token.
-    "token_missing": "unit/gateway/test_identity.py::",
+    "token_missing": f"{_IDENTITY}::{_NO_LOCAL_TOKEN}",
     # Only a fault of ours brings it about.
-    "internal_error": "unit/gateway/test_refusal_sdk.py::",
+    "internal_error": "unit/gateway/test_exchange.py::test_an_error_fails_closed",
 }
-"""Code → the test that reaches it, under ``tests/``; a file alone where no daemon can."""
+"""Code → the test that reaches it, under ``tests/``; a unit test where no daemon can."""
 
 
 def _check_retry_headers(reply: raw.Reply, code: str) -> None:
@@ -213,5 +216,5 @@ def test_no_code_is_forgotten() -> None:
 def test_the_named_test_is_there_and_names_the_code(code: str) -> None:
     name, _, function = ELSEWHERE[code].partition("::")
     text = (Path(__file__).parent.parent / name).read_text()
-    assert f"def {function}" in text
-    assert code in text or name.startswith("unit/")
+    assert f"def {function}(" in text
+    assert code in text
