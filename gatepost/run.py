@@ -11,6 +11,7 @@ import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 import anyio
 import click
@@ -21,6 +22,10 @@ from sidecar.app import EXIT_CONFIGURATION, Announcement, Daemon
 from sidecar.config import SidecarConfig, parse
 from sidecar.eventlog import EventLog
 from sidecar.outside import real_outside
+
+_SWITCH_SECONDS: Final = 0.001
+"""How long the disk thread may wait for a busy event loop to hand over the interpreter. With the
+default of 5 ms a commit took 8 ms under load that takes 1.5 ms with this."""
 
 
 @click.command()
@@ -38,6 +43,7 @@ def run(path: Path) -> None:
     except (OSError, ConfigInvalid) as error:
         click.echo(f"gatepost: {path}: {error}", err=True)
         raise SystemExit(EXIT_CONFIGURATION) from error
+    sys.setswitchinterval(_SWITCH_SECONDS)
     raise SystemExit(anyio.run(_serve, config, backend_options={"use_uvloop": _has_uvloop()}))
 
 
