@@ -228,7 +228,8 @@ class Daemon:
             return
         if parts.enroller.refused is not None:
             self._exit_code = EXIT_CONFIGURATION
-        elif left:
+        elif left or parts.left_alone:
+            # What could not be read was not sent either.
             self._exit_code = EXIT_UNSENT
         self._log.info("drained", left=left)
 

@@ -41,7 +41,7 @@ from sidecar.outside import Outside
 from sidecar.recent import RecentDecisions
 from sidecar.route_config import built_routes
 from sidecar.upkeep import Upkeep
-from spool.recover import DeadInstance, find_dead, newest
+from spool.recover import DeadInstance, LeftAlone, find_dead, newest
 from spool.ship import Shipper
 from spool.spool import Spool
 
@@ -77,6 +77,7 @@ class Parts:
         self.upstreams = UpstreamPool(outside.network.upstreams)
         self.clock_suspect = False
         self.dead: list[DeadInstance] = []
+        self.left_alone: list[LeftAlone] = []
         self.started = anyio.Event()
         self.continues: record.Continues | None = None
         self.continues_reason: str | None = None
@@ -253,14 +254,14 @@ async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) ->
 
 async def _open_spool(parts: Parts) -> None:
     config, outside = parts.config, parts.outside
-    parts.dead, alone = await find_dead(
+    parts.dead, parts.left_alone = await find_dead(
         outside.disk, config.spool.directory, wall_us=outside.clock.wall_us()
     )
-    for left in alone:
+    for left in parts.left_alone:
         parts.log.error("recovery_failed", instance=left.instance, reason=left.why)
     parts.continues = newest(parts.dead)
     if parts.continues is None:
-        parts.continues_reason = "predecessor_unreadable" if alone else "first_start"
+        parts.continues_reason = "predecessor_unreadable" if parts.left_alone else "first_start"
     parts.spool = await Spool.open(
         outside.disk,
         config.spool,
