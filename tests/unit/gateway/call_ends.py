@@ -15,6 +15,7 @@ import anyio
 from gateway.call import Head, Peer, Upstream
 from gateway.errors import TurnAway, UpstreamFailed
 from gateway.wire import Answer, ApplicationGone, OutgoingRequest, UpstreamHead
+from tests.sim.loop import elapse
 
 Steps = list[tuple[str, ...]]
 """What happened, in order: (who, what, …)."""
@@ -190,7 +191,7 @@ class FarCall:
         self.request_ended = True
 
     async def receive_head(self) -> UpstreamHead:
-        await anyio.sleep(self.script.thinks)
+        await elapse(self.script.thinks)
         if self.script.breaks is not None:
             raise UpstreamFailed(self.script.breaks)
         self.steps.append((self.name, "head"))
@@ -207,7 +208,7 @@ class FarCall:
             if callable(piece):
                 piece()
             else:
-                await anyio.sleep(piece)
+                await elapse(piece)
         self.whole = True
         return b""
 

@@ -12,6 +12,7 @@ from gateway.call import Head
 from gateway.errors import TurnAway
 from gateway.seal import keyed_digest
 from tests.sim.disk import Faults
+from tests.sim.loop import elapse
 from tests.unit.gateway.call_ends import Application, Script
 from tests.unit.gateway.world_builder import (
     CHAT,
@@ -154,7 +155,7 @@ def test_an_application_that_hangs_up_cancels_the_upstream_call(after: float) ->
         application = place.application(CHAT, chat())
         async with anyio.create_task_group() as group:
             group.start_soon(place.serve, application)
-            await anyio.sleep(after)
+            await elapse(after)
             application.hang_up()
         assert anyio.current_time() < after + 2
         assert application.aborted
@@ -186,7 +187,7 @@ def cut_after(
         application = place.application(CHAT, chat(), **options)
         async with anyio.create_task_group() as group:
             group.start_soon(place.serve, application)
-            await anyio.sleep(seconds)
+            await elapse(seconds)
             assert place.in_flight.cut_all(outcome) == 1
         applications.append(application)
 
@@ -223,7 +224,7 @@ def test_a_lock_that_comes_between_decision_and_forwarding_is_not_missed() -> No
         application = place.application(CHAT, chat())
         async with anyio.create_task_group() as group:
             group.start_soon(place.serve, application)
-            await anyio.sleep(1)
+            await elapse(1)
             assert [one.decision.outcome for one in place.decided] == ["allow"]
             assert place.in_flight.cut_all("response_blocked") == 0
         assert application.status == 503

@@ -7,7 +7,7 @@ import pytest
 
 from gateway.errors import TurnAway
 from gateway.inflight import InFlight
-from tests.sim.loop import simulate
+from tests.sim.loop import elapse, simulate
 
 
 def flights(**options: int) -> InFlight:
@@ -90,7 +90,7 @@ def test_all_forwarded_calls_are_cut_with_one_reason() -> None:
         async with anyio.create_task_group() as group:
             for _ in range(3):
                 group.start_soon(call)
-            await anyio.sleep(1)
+            await elapse(1)
             assert in_flight.cut_all("shutdown") == 3
             in_flight.cut_all("response_blocked")
         assert outcomes == ["shutdown"] * 3
@@ -133,12 +133,12 @@ def test_idle_is_when_the_last_call_has_ended() -> None:
 
         async def call(seconds: float) -> None:
             with in_flight.admitted():
-                await anyio.sleep(seconds)
+                await elapse(seconds)
 
         async with anyio.create_task_group() as group:
             group.start_soon(call, 2)
             group.start_soon(call, 5)
-            await anyio.sleep(1)
+            await elapse(1)
             await in_flight.wait_idle()
             assert anyio.current_time() == 5
         assert repr(in_flight) == "InFlight(calls=0, draining=False)"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 
-import anyio
 import pytest
 
 from gateway import decide
 from gateway.rate import KeyedBuckets
 from spool import read
 from tests.sim.disk import SimFiles
+from tests.sim.loop import elapse
 from tests.unit.gateway import identity_world as identities
 from tests.unit.gateway import token_factory as make
 from tests.unit.gateway.call_ends import Script
@@ -141,7 +141,7 @@ def test_a_denial_loop_is_turned_away_before_it_fills_the_spool() -> None:
         place.change(denials=KeyedBuckets(1.0, 3, 8))
         codes = [(await place.call(CHAT, chat())).status for _ in range(5)]
         assert codes == [403, 403, 403, 429, 429]
-        await anyio.sleep(1)
+        await elapse(1)
         assert (await place.call(CHAT, chat())).status == 403
 
     place = run(script, text=NO_GRANT)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import anyio
 import pytest
 
 from gateway.inflight import Admission
 from gateway.world import Context
+from tests.sim.loop import elapse
 from tests.unit.gateway.world_builder import CHAT, Place, route, run
 
 
@@ -23,7 +23,7 @@ def context(place: Place) -> Context:
 def test_durations_are_those_of_the_clock_port() -> None:
     async def script(place: Place) -> None:
         here = context(place)
-        await anyio.sleep(2)
+        await elapse(2)
         assert here.micros_since(here.started_us) == 2_000_000
 
     run(script)

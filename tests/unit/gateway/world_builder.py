@@ -33,7 +33,7 @@ from spool import read
 from spool.config import SpoolConfig
 from spool.spool import Spool
 from tests.sim.disk import Faults, SimDisk, SimFiles
-from tests.sim.loop import simulate
+from tests.sim.loop import elapse, simulate
 from tests.sim.records import instance_id
 from tests.unit.gateway import identity_world
 from tests.unit.gateway.call_ends import Application, FarEnds, Script, Steps
@@ -292,7 +292,7 @@ def run(
             tasks.start_soon(place.in_flight.watch_hang_ups)
             with anyio.fail_after(10_000):
                 await script(place)
-            await anyio.sleep(1)  # completions reach the disk
+            await elapse(1)  # completions reach the disk
             tasks.cancel_scope.cancel()
 
     simulate(seed, world)
