@@ -33,11 +33,17 @@ def _pack_bytes(settings: Classification) -> bytes:
         return read_core_pack()
     try:
         with open(settings.pack_file, "rb") as file:
-            return file.read(limits.POLICY_BUNDLE_BYTES_MAX)
+            pack = file.read(limits.POLICY_BUNDLE_BYTES_MAX + 1)
     except OSError as error:
         raise ConfigInvalid(
             f"classification.pack_file {settings.pack_file}: {error.strerror}"
         ) from error
+    if len(pack) > limits.POLICY_BUNDLE_BYTES_MAX:
+        raise ConfigInvalid(
+            f"classification.pack_file {settings.pack_file} has more than "
+            f"{limits.POLICY_BUNDLE_BYTES_MAX} bytes"
+        )
+    return pack
 
 
 class Classifying:

@@ -1,17 +1,17 @@
 """The daemon's log: JSON lines on stderr with fixed event names.
 
 Owns: the event names, the rate limit per event, and what may stand in a line. Refuses: bodies,
-header values, queries and persons; values are words, numbers and paths of our own, with
-control characters escaped by the JSON encoder.
+header values, queries and persons; values are words, numbers and paths of our own. A line is
+printable ASCII: what a terminal could take for a command is escaped.
 """
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Final, TextIO
 
 import anyio
-import msgspec
 
 from gateway.ports import WallClock
 from gateway.rate import KeyedBuckets
@@ -21,7 +21,6 @@ EVENTS: Final = frozenset(
     {
         "starting",
         "listening",
-        "ready",
         "draining",
         "drained",
         "stopped",
@@ -36,17 +35,15 @@ EVENTS: Final = frozenset(
         "policy_persist_failed",
         "spool_failed",
         "spool_full",
-        "shipping_failed",
-        "shipping_resumed",
         "recovered",
         "recovery_failed",
         "chain_head_failed",
         "exchange_failed",
         "forward_failed",
         "completion_lost",
+        "record_lost",
         "connection_failed",
         "clock_suspect",
-        "credential_unreadable",
         "keys_unreadable",
         "keys_reloaded",
         "running_as_root",
@@ -99,13 +96,23 @@ class EventLog:
             "event": event,
         }
         for name, value in values.items():
-            line[name] = value[:_VALUE_CHARACTERS_MAX] if isinstance(value, str) else value
+            line[name] = _bounded(value) if isinstance(value, str) else value
         held_back = self._held_back.pop(event, 0)
         if held_back:
             line["held_back"] = held_back
         try:
-            self._stream.write(msgspec.json.encode(line).decode() + "\n")
+            self._stream.write(_ascii(line) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             # A full log volume or a closed pipe must not end what the line only reports.
             self._held_back[event] = held_back + 1
+
+
+def _bounded(text: str) -> str:
+    """``text``, not too long, and without the halves of characters that file names may have."""
+    return text[:_VALUE_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode()
+
+
+def _ascii(line: dict[str, LineValue]) -> str:
+    """``line`` as JSON in printable ASCII. The standard encoder leaves DEL as it is."""
+    return json.dumps(line, separators=(",", ":")).replace("\x7f", "\\u007f")

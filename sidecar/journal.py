@@ -7,8 +7,7 @@ writing them (the spool does) and knowing when (``app.py`` and its tasks do).
 from __future__ import annotations
 
 import base64
-
-import msgspec
+from typing import TypedDict
 
 from gateway import record
 from gateway.documents import Counters, Envelope, LogSeen
@@ -17,16 +16,24 @@ from gateway.timestamp import time_text
 from spool.examine import Findings
 
 
-class _Leading(msgspec.Struct, frozen=True):
-    """The first members that every draft of one scribe shares."""
+class _Leading(TypedDict):
+    """The first members of every record, but for its kind."""
 
+    v: int
     id: str
     tenant: str
     region: str
+    chain: record.Chain
 
 
 def _leading(scribe: Scribe, wall_us: int) -> _Leading:
-    return _Leading(id=scribe.draw_id(wall_us), tenant=scribe.tenant, region=scribe.region)
+    return _Leading(
+        v=record.VERSION,
+        id=scribe.draw_id(wall_us),
+        tenant=scribe.tenant,
+        region=scribe.region,
+        chain=record.UNCHAINED,
+    )
 
 
 def start(
@@ -41,14 +48,9 @@ def start(
     continues_reason: str | None,
 ) -> record.Start:
     """The first record of a chain; ``continues_reason`` is given where ``continues`` is None."""
-    first = _leading(scribe, wall_us)
     return record.Start(
-        v=record.VERSION,
+        **_leading(scribe, wall_us),
         kind="start",
-        id=first.id,
-        tenant=first.tenant,
-        region=first.region,
-        chain=record.UNCHAINED,
         topology=scribe.topology,
         time=record.Started(started=time_text(wall_us), clock=scribe.stamp()),
         pub=base64.b64encode(public).decode(),
@@ -72,14 +74,9 @@ def heartbeat(
     certificate: Envelope | None,
 ) -> record.Heartbeat:
     """A signed sign of life; ``certificate`` only when a new or late one came."""
-    first = _leading(scribe, wall_us)
     return record.Heartbeat(
-        v=record.VERSION,
+        **_leading(scribe, wall_us),
         kind="heartbeat",
-        id=first.id,
-        tenant=first.tenant,
-        region=first.region,
-        chain=record.UNCHAINED,
         durable_seq=durable_seq,
         record_hash=record_hash,
         acked_seq=acked_seq,
@@ -93,14 +90,9 @@ def rotate(
     scribe: Scribe, wall_us: int, *, next_kid: str, next_certificate: Envelope
 ) -> record.Rotate:
     """The last record under the old key; written only with the next certificate in hand."""
-    first = _leading(scribe, wall_us)
     return record.Rotate(
-        v=record.VERSION,
+        **_leading(scribe, wall_us),
         kind="rotate",
-        id=first.id,
-        tenant=first.tenant,
-        region=first.region,
-        chain=record.UNCHAINED,
         next_kid=next_kid,
         next_certificate=next_certificate,
     )
@@ -108,28 +100,18 @@ def rotate(
 
 def seal(scribe: Scribe, wall_us: int, counters: Counters) -> record.Seal:
     """The last record of an orderly stop."""
-    first = _leading(scribe, wall_us)
     return record.Seal(
-        v=record.VERSION,
+        **_leading(scribe, wall_us),
         kind="seal",
-        id=first.id,
-        tenant=first.tenant,
-        region=first.region,
-        chain=record.UNCHAINED,
         counters=counters,
     )
 
 
 def recovered(scribe: Scribe, wall_us: int, found: Findings) -> record.Recovered:
     """What was found of a dead instance; ``found`` fits one record (``split_findings``)."""
-    first = _leading(scribe, wall_us)
     return record.Recovered(
-        v=record.VERSION,
+        **_leading(scribe, wall_us),
         kind="recovered",
-        id=first.id,
-        tenant=first.tenant,
-        region=first.region,
-        chain=record.UNCHAINED,
         instance=found.instance,
         last_seq=found.last_seq,
         last_hash=found.last_hash,

@@ -8,18 +8,18 @@ timer anyway, because a mounted Secret is swapped by names that no event mention
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Final
 
 import anyio
 
-from gateway import limits
 from gateway.errors import ConfigInvalid
 from gateway.identity import Identifier
 from gateway.identity_config import IdentityConfig
 from sidecar.eventlog import EventLog
 
 RELOAD_SECONDS: Final = 30.0
+JWKS_BYTES_MAX: Final = 64 * 1024
+"""Hundreds of keys; an issuer publishes a handful."""
 
 
 def read_key_sets(config: IdentityConfig, log: EventLog) -> dict[str, bytes]:
@@ -28,9 +28,14 @@ def read_key_sets(config: IdentityConfig, log: EventLog) -> dict[str, bytes]:
     for issuer in config.issuers:
         try:
             with open(issuer.jwks_file, "rb") as file:
-                found[issuer.id] = file.read(limits.POLICY_ROOT_BYTES_MAX)
+                text = file.read(JWKS_BYTES_MAX + 1)
         except OSError as error:
             log.warning("keys_unreadable", issuer=issuer.id, reason=error.strerror)
+            continue
+        if len(text) > JWKS_BYTES_MAX:
+            log.warning("keys_unreadable", issuer=issuer.id, reason="the file is too large")
+            continue
+        found[issuer.id] = text
     return found
 
 
@@ -73,20 +78,21 @@ class KeyFiles:
             self._log.warning("keys_unreadable", reason=str(errors.exceptions[0]))
 
     def reload(self) -> None:
-        """Put changed sets in force. A set that cannot be used changes nothing."""
-        found = read_key_sets(self._config, self._log)
-        changed: Mapping[str, bytes] = {
-            issuer: jwks for issuer, jwks in found.items() if self._held.get(issuer) != jwks
+        """Put changed sets in force, each for itself: a broken one must not keep another issuer's
+        withdrawn key in use. A set that cannot be used changes nothing."""
+        changed = {
+            issuer: jwks
+            for issuer, jwks in read_key_sets(self._config, self._log).items()
+            if self._held.get(issuer) != jwks
         }
-        if not changed:
-            return
-        try:
-            self.current = self.current.with_keys(changed)
-        except ConfigInvalid as error:
-            self._log.warning("keys_unreadable", reason=str(error))
-            return
-        self._held = {**self._held, **changed}
-        self._log.info("keys_reloaded", issuers=", ".join(sorted(changed)))
+        for issuer, jwks in changed.items():
+            try:
+                self.current = self.current.with_keys({issuer: jwks})
+            except ConfigInvalid as error:
+                self._log.warning("keys_unreadable", issuer=issuer, reason=str(error))
+                continue
+            self._held[issuer] = jwks
+            self._log.info("keys_reloaded", issuer=issuer)
 
 
 async def _set_when_cancelled(stop: anyio.Event) -> None:

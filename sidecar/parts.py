@@ -143,7 +143,7 @@ class Parts:
                 await commit.wait()
             except TurnAway as failed:
                 # The disk failed, and that ends the daemon.
-                self.log.warning("completion_lost", code=failed.code)
+                self.log.warning("record_lost", kind="rotate", code=failed.code)
         else:
             self.instance.accept(envelope, cert)
             if self.started.is_set():
@@ -243,7 +243,11 @@ async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) ->
             refresh_seconds_max=config.policy.refresh_seconds_max,
             threads=outside.threads,
         ),
-        lambda event, detail: log.info(event, detail=detail),
+        lambda event, detail: (
+            log.info(event, detail=detail)
+            if event == "policy_activated"
+            else log.warning(event, detail=detail)
+        ),
     )
     await parts.policy.load()
     await _open_spool(parts)

@@ -15,6 +15,7 @@ from gateway.documents import ChainHead, Envelope
 from gateway.errors import TurnAway
 from gateway.ports import Service, ServiceUnreachable, WallClock
 from gateway.recording import Scribe
+from gateway.seal import sha256_text
 from gateway.tally import Tally
 from sidecar import journal
 from sidecar.eventlog import EventLog
@@ -69,7 +70,7 @@ class Upkeep:
         try:
             await spool.submit(spool.kept_reservation(), draft).wait()
         except TurnAway as failed:
-            self._log.warning("completion_lost", code=failed.code)
+            self._log.warning("record_lost", kind="heartbeat", code=failed.code)
             return
         self._turned_away_recorded = counted
 
@@ -101,4 +102,5 @@ class Upkeep:
             self._log.warning("chain_head_failed", status=answer.status)
 
     def _durable_hash(self) -> str:
-        return self._spool.durable_hash or self._instance.sealer.head_hash
+        """Of the newest durable record; before the first, what ``prev`` of seq 0 is."""
+        return self._spool.durable_hash or sha256_text(self._instance.signer.public)

@@ -6,36 +6,16 @@ import msgspec
 import pytest
 
 from gateway import documents, seal
+from gateway.errors import DocumentInvalid
 from gateway.signed_request import check_request, read_header
 from gateway.timestamp import time_text
 from sidecar.instance import Instance
 from tests.sim.clock import EPOCH_US
 from tests.sim.entropy import SeededEntropy
 from tests.specimens import CERTIFICATE, KEY_CERT
+from tests.unit.sidecar.hand_clock import HandClock
 
 SECOND_US = 1_000_000
-
-
-class HandClock:
-    """A wall clock that moves when a test says so."""
-
-    def __init__(self) -> None:
-        self.now_us = EPOCH_US
-
-    def wall_us(self) -> int:
-        return self.now_us
-
-    def mono_us(self) -> int:
-        return 0
-
-    def source(self) -> str:
-        return "simulated"
-
-    def error_ms(self) -> int | None:
-        return None
-
-    def boot_id(self) -> str | None:
-        return None
 
 
 @pytest.fixture
@@ -114,7 +94,7 @@ def test_calls_of_services_are_signed_for_exactly_one_call(
                 **call,  # type: ignore[arg-type]  # three members of one call
             )
             good = True
-        except documents.DocumentInvalid:  # type: ignore[attr-defined]  # as gateway.errors has it
+        except DocumentInvalid:
             good = False
         assert good == (not changes)
 
