@@ -10,8 +10,11 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 import click
 import msgspec
@@ -39,6 +42,7 @@ from gateway.seal import sha256_text
 from sidecar.config import CALL_PORT, PROBE_PORT
 
 CENTRAL_PORT: Final = 4143
+_STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _OPENAI_URL: Final = "https://api.openai.com"
 _ANTHROPIC_URL: Final = "https://api.anthropic.com"
 
@@ -91,10 +95,31 @@ def up(
         home.make(SystemEntropy(), clock.wall_us(), sample("policy.json"))
         console.print(f"made keys, root and policy in {home.directory}")
     try:
-        with Children(home.logs) as children:
+        with Children(home.logs) as children, _ended_by_signals(console):
             _run(children, home, ports, openai_key_file, anthropic_key_file, clock, console)
     except StartFailed as failed:
         raise click.ClickException(str(failed)) from failed
+
+
+class _Stopped(Exception):
+    """A signal came: from a terminal, or from whoever runs this."""
+
+
+@contextmanager
+def _ended_by_signals(console: Console) -> Iterator[None]:
+    """SIGINT and SIGTERM end the block, however far it got, so that no child is left behind."""
+
+    def stop(*_: object) -> NoReturn:
+        # One is enough: a second must not interrupt the end of the children.
+        for number in _STOP_SIGNALS:
+            signal.signal(number, signal.SIG_IGN)
+        raise _Stopped
+
+    for number in _STOP_SIGNALS:
+        signal.signal(number, stop)
+    with suppress(_Stopped):
+        yield
+    console.print("stopping: open calls end, records are shipped")
 
 
 def _run(
@@ -122,12 +147,10 @@ def _run(
         "to stop:               Ctrl-C",
         highlight=False,
     )
-    stopped = signal.sigtimedwait
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-    while stopped({signal.SIGINT, signal.SIGTERM}, 1.0) is None:
+    while True:
         for child in children.dead():
             raise StartFailed(f"{child.name} ended with {child.returncode}: {child.last_words()}")
-    console.print("stopping: open calls end, records are shipped")
+        time.sleep(1.0)
 
 
 def _upstreams(
