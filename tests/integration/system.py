@@ -301,9 +301,7 @@ class Daemon:
             status = self.status()
             return status if holds(status) else None
 
-        found = eventually(ask, what)
-        assert found is not None
-        return found
+        return eventually(ask, what)
 
     def signal(self, number: int) -> None:
         """Send a signal and go on."""

@@ -20,7 +20,7 @@ class NeverCame(AssertionError):
     """The condition did not hold in time."""
 
 
-def eventually(ask: Callable[[], _T], what: str, seconds: float = SECONDS_MAX) -> _T:
+def eventually(ask: Callable[[], _T | None], what: str, seconds: float = SECONDS_MAX) -> _T:
     """The first truthy answer of ``ask``. Raises NeverCame with the last answer."""
     deadline = time.perf_counter() + seconds
     while True:
