@@ -7,7 +7,8 @@ or any sectors and any changes of names. Faults are asked for by number: at the 
 the power fails, at the n-th sync the device errs, from a size on the volume is full.
 
 Work runs inline, because a thread is invisible to a virtual clock; the time that it would take
-is slept afterwards.
+is slept afterwards. With ``queue_seconds`` time passes before the work too, as it does where a
+thread has to get its turn: an answer that does not wait for the disk is then given first.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import errno
 import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import anyio
 
@@ -32,17 +34,22 @@ class PowerCut(BaseException):
 class Faults:
     """What goes wrong, and when. Counts start at 1; None means never.
 
+    ``cut_before``: the power fails before the next operation of this kind on a path that begins
+    with ``cut_under`` has any effect; a ``sync`` is one that would make written bytes durable.
     ``syncs_lie`` and ``directory_syncs_lie`` are mutants of the disk: they prove that a test
     would notice a missing sync.
     """
 
     cut_at_operation: int | None = None
+    cut_before: Literal["write", "sync", "names"] | None = None
+    cut_under: str = "/"
     sync_error_at: int | None = None
     write_error_at: int | None = None
     short_writes: bool = False
     capacity_bytes: int | None = None
     operation_seconds: float = 0.0001
     flush_seconds: float = 0.0002
+    queue_seconds: float = 0.0
     syncs_lie: bool = False
     directory_syncs_lie: bool = False
 
@@ -103,7 +110,10 @@ class Change:
 
 
 class SimDisk:
-    """One volume. ``operations`` counts the system calls that change or sync something."""
+    """One volume. ``operations`` counts the system calls that change or sync something.
+
+    ``on_cut`` is called at the moment of a power failure, ``on_work`` after each piece of work.
+    """
 
     def __init__(self, seed: int = 0, faults: Faults | None = None) -> None:
         self.faults = faults or Faults()
@@ -113,6 +123,8 @@ class SimDisk:
         self.syncs_after_error = 0
         self.open_files = 0
         self.dead = False
+        self.on_cut: Callable[[], None] | None = None
+        self.on_work: Callable[[], None] | None = None
         self.entries: dict[str, Entry] = {"/": None}
         self.modes: dict[str, int] = {"/": 0o755}
         self.locks: set[str] = set()
@@ -127,8 +139,12 @@ class SimDisk:
         self._turn = self._turn or anyio.Lock()
         async with self._turn:
             with anyio.CancelScope(shield=True):
+                if self.faults.queue_seconds:
+                    await anyio.sleep(self.chance.random() * self.faults.queue_seconds)
                 try:
                     result = work(SimFiles(self))
+                    if self.on_work is not None:
+                        self.on_work()
                 finally:
                     seconds, self._owed_seconds = self._owed_seconds, 0.0
                     if not self.dead:
@@ -141,8 +157,20 @@ class SimDisk:
         self.operations += 1
         self._owed_seconds += self.faults.operation_seconds if seconds is None else seconds
         if self.operations == self.faults.cut_at_operation:
-            self.dead = True
-            raise PowerCut
+            self.fail_power()
+
+    def about_to(self, kind: str, path: str) -> None:
+        """An operation of this kind comes next; the power may fail before it."""
+        self.check_power()
+        if self.faults.cut_before == kind and path.startswith(self.faults.cut_under):
+            self.fail_power()
+
+    def fail_power(self) -> None:
+        """The machine is gone, now. Raises PowerCut."""
+        self.dead = True
+        if self.on_cut is not None:
+            self.on_cut()
+        raise PowerCut
 
     def check_power(self) -> None:
         """Nothing works on a machine without power."""
@@ -151,12 +179,14 @@ class SimDisk:
 
     def change(self, change: Change) -> None:
         """Change names; volatile until the directory is synced."""
+        self.about_to("names", change.path)
         self.step()
         change.apply(self.entries)
         self._changes.append(change)
 
     def sync_names(self, directory: str) -> None:
         """Every change of a name in ``directory`` is durable from here on."""
+        self.about_to("names", directory)
         self.step(self.faults.flush_seconds)
         if self.faults.directory_syncs_lie:
             return
@@ -190,6 +220,11 @@ class SimDisk:
         left.entries, left._durable = self.entries, self._durable
         left._changes, left.modes = self._changes, self.modes
         return left
+
+    def durable_files(self) -> dict[str, bytes | bytearray]:
+        """What a power cut leaves at the least, by name."""
+        found = self._durable.items()
+        return {path: entry.durable for path, entry in found if entry is not None}
 
     def flip_bit(self, path: str, bit: int) -> None:
         """Rot: one bit of ``path`` changes for good."""
@@ -239,13 +274,15 @@ def _reachable(path: str, entries: dict[str, Entry]) -> bool:
 class SimFile:
     """An open file of a ``SimDisk``."""
 
-    def __init__(self, disk: SimDisk, inode: Inode) -> None:
+    def __init__(self, disk: SimDisk, inode: Inode, path: str) -> None:
         self._disk = disk
         self._inode = inode
+        self._path = path
         disk.open_files += 1
 
     def pwrite(self, data: bytes | memoryview, offset: int) -> int:
         disk, faults = self._disk, self._disk.faults
+        disk.about_to("write", self._path)
         disk.step()
         disk.writes += 1
         if disk.writes == faults.write_error_at:
@@ -272,6 +309,8 @@ class SimFile:
 
     def fdatasync(self) -> None:
         disk = self._disk
+        if self._inode.dirty:
+            disk.about_to("sync", self._path)
         disk.step(disk.faults.flush_seconds)
         disk.syncs += 1
         disk.syncs_after_error += self._inode.failed
@@ -337,13 +376,13 @@ class SimFiles:
         self._absent(path)
         inode = Inode()
         self._disk.change(Change("make", path, entry=inode))
-        return SimFile(self._disk, inode)
+        return SimFile(self._disk, inode, path)
 
     def open(self, path: str, *, writable: bool) -> File:
         entry = self._entry(path)
         if entry is None:
             raise IsADirectoryError(errno.EISDIR, "is a directory", path)
-        return SimFile(self._disk, entry)
+        return SimFile(self._disk, entry, path)
 
     def rename(self, source: str, target: str) -> None:
         self._entry(source)

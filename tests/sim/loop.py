@@ -6,23 +6,31 @@ the world is stuck, which is a finding: ``Stuck`` is raised instead of hanging.
 
 Worker threads are invisible to virtual time, so nothing that runs here may use one; the disk is
 a port for that reason.
+
+anyio keeps the tasks and scopes of a cancel scope in sets, whose order is that of addresses in
+memory: another one in every process. While a world runs they are kept in the order in which they
+came, or a seed would not be one history.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import selectors
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
+from anyio._backends import _asyncio as anyio_asyncio
 
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
 T = TypeVar("T")
+Element = TypeVar("Element")
 
 
 class Stuck(AssertionError):
@@ -81,11 +89,45 @@ class SeededLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
 
+class _InOrder(dict[Element, None]):
+    """As much of a set as a cancel scope uses, in order of arrival."""
+
+    def add(self, element: Element) -> None:
+        self[element] = None
+
+    def remove(self, element: Element) -> None:
+        del self[element]
+
+    def discard(self, element: Element) -> None:
+        self.pop(element, None)
+
+
+class _OrderedScope(anyio_asyncio.CancelScope):
+    """A cancel scope that is cancelled in order."""
+
+    __slots__ = ()
+
+    def __init__(self, deadline: float = math.inf, shield: bool = False) -> None:
+        super().__init__(deadline, shield)
+        self._tasks = _InOrder()  # type: ignore[assignment]  # a set as far as it is used
+        self._child_scopes = _InOrder()  # type: ignore[assignment]  # the same
+
+
+@contextmanager
+def _ordered_scopes() -> Iterator[None]:
+    before = anyio_asyncio.CancelScope
+    anyio_asyncio.CancelScope = _OrderedScope  # type: ignore[misc]  # see the module's text
+    try:
+        yield
+    finally:
+        anyio_asyncio.CancelScope = before  # type: ignore[misc]  # see the module's text
+
+
 def simulate(seed: int, world: Callable[[], Awaitable[T]]) -> T:
     """Run ``world`` on a loop of its own and return what it returns."""
-    return anyio.run(
-        world, backend="asyncio", backend_options={"loop_factory": lambda: SeededLoop(seed)}
-    )
+    options = {"loop_factory": lambda: SeededLoop(seed)}
+    with _ordered_scopes():
+        return anyio.run(world, backend="asyncio", backend_options=options)
 
 
 async def elapse(seconds: float) -> None:

@@ -1,0 +1,85 @@
+"""What a power cut would leave of the records on a simulated disk, read as it grows.
+
+An index of its own over the durable image: it uses the bytes of a frame (``spool.frame``) and
+nothing else of the spool, so that a spool that is wrong about itself is found out.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from spool import frame
+from spool.segment import segment_base
+from tests.sim.disk import SimDisk
+
+_WINDOW_BYTES: Final = 64 * 1024
+
+
+class _Chain(msgspec.Struct):
+    seq: int
+
+
+class _Model(msgspec.Struct):
+    requested: str | None
+    tool: str | None
+
+
+class _Head(msgspec.Struct):
+    kind: str
+    id: str
+    chain: _Chain
+    model: _Model | None = None
+
+
+_decoder: Final = msgspec.json.Decoder(_Head)
+
+
+class DurableIndex:
+    """Durable records of one disk under ``root``. ``refresh`` before asking.
+
+    ``decisions``: id → name of the call; ``names``: names of decided calls; ``last_seq``: by
+    instance.
+    """
+
+    def __init__(self, disk: SimDisk, root: str) -> None:
+        self.decisions: dict[str, str | None] = {}
+        self.names: set[str | None] = set()
+        self.last_seq: dict[str, int] = {}
+        self.ids: dict[str, dict[int, str]] = {}
+        self._disk = disk
+        self._root = root
+        self._read_to: dict[str, int] = {}
+
+    def refresh(self) -> None:
+        """Read what has become durable since the last time."""
+        for path, data in self._disk.durable_files().items():
+            if not path.startswith(self._root):
+                continue
+            parts = path[len(self._root) + 1 :].split("/")
+            base = segment_base(parts[-1])
+            if base is not None and len(parts) == 2:
+                self._read(path, parts[0], base, data)
+
+    def _read(self, path: str, instance: str, base: int, data: bytes | bytearray) -> None:
+        salt = frame.segment_salt(frame.instance_bytes(instance), base)
+        at = self._read_to.get(path, frame.PAGE_BYTES)
+        while True:
+            window = bytes(data[at : at + _WINDOW_BYTES])
+            header = frame.decode_frame_header(window, 0, salt)
+            body = None if header is None else frame.decode_body(window, header, salt)
+            if header is None or header.type != frame.TYPE_RECORD or body is None:
+                break
+            self._note(instance, body[0])
+            at += header.end
+        self._read_to[path] = at
+
+    def _note(self, instance: str, payload: bytes) -> None:
+        head = _decoder.decode(payload)
+        self.last_seq[instance] = max(head.chain.seq, self.last_seq.get(instance, -1))
+        self.ids.setdefault(instance, {})[head.chain.seq] = head.id
+        if head.kind == "decision" and head.model is not None:
+            name = head.model.tool or head.model.requested
+            self.decisions[head.id] = name
+            self.names.add(name)

@@ -1,0 +1,66 @@
+"""What everybody outside the daemon knows: each call, what became of it, and what is wrong.
+
+Owns: the facts that checkers compare with records, kept by those who saw them happen (agents,
+providers, the wires). Refuses: asking the daemon anything.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Literal
+
+Kind = Literal["chat", "stream", "quick", "tool"]
+
+
+@dataclass
+class Call:
+    """One call of an agent. ``forwarded``: how often it reached a provider; ``life``: of the
+    daemon that was asked; ``complete``: whether its answer came whole; ``version_floor``: of the
+    policy in force when it was asked."""
+
+    name: str
+    kind: Kind
+    life: int
+    version_floor: int = 0
+    status: int | None = None
+    decision_id: str | None = None
+    code: str | None = None
+    complete: bool = False
+    hung_up: bool = False
+    forwarded: int = 0
+
+
+@dataclass(frozen=True)
+class Violation:
+    """A law was broken. ``checker`` is its stable name."""
+
+    checker: str
+    text: str
+
+
+@dataclass
+class Ledger:
+    """Everything that was seen. ``answered``: decision → status; ``answered_under``: decision →
+    version of the policy in force then; ``turned_away``: answers without a decision, by life."""
+
+    calls: dict[str, Call] = field(default_factory=dict)
+    answered: dict[str, int] = field(default_factory=dict)
+    answered_under: dict[str, int] = field(default_factory=dict)
+    turned_away: Counter[int] = field(default_factory=Counter)
+    violations: list[Violation] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def violate(self, checker: str, text: str) -> None:
+        """Note a broken law; the world stops at the first."""
+        self.violations.append(Violation(checker, text))
+
+    def arrived(self, name: str) -> None:
+        """A provider got call ``name``."""
+        call = self.calls.get(name)
+        if call is None:
+            self.violate("forwarding", f"{name} reached a provider and nobody asked for it")
+            return
+        call.forwarded += 1
+        if call.forwarded > 1:
+            self.violate("forwarding", f"{name} reached a provider {call.forwarded} times")

@@ -1,0 +1,311 @@
+"""One machine of a simulated world: its disk, and one life of the real daemon after the other.
+
+The daemon is ``sidecar.app`` itself, with its four ports replaced. A life ends by a power failure,
+a kill, SIGTERM or a failed disk; the next one starts on what is left of the same disk. A dead
+life's coroutines unwind as ghosts: their disk is dead and their connections are gone.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import random
+from typing import Final, Literal
+
+import anyio
+import msgspec
+
+from gateway.call import Protocol
+from gateway.identity_config import AgentConfig, IdentityConfig
+from sidecar.app import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT, Announcement, Daemon
+from sidecar.config import (
+    Central as CentralSettings,
+)
+from sidecar.config import (
+    Classification,
+    Enrolment,
+    Listen,
+    PolicySettings,
+    RouteSettings,
+    SidecarConfig,
+    Trust,
+    UnixListener,
+    UpstreamSettings,
+)
+from sidecar.eventlog import EventLog
+from sidecar.outside import Outside
+from sidecar.status import DaemonStatus
+from spool.config import SpoolConfig
+from tests.sim.agent import UID
+from tests.sim.central import ADDRESS as CENTRAL
+from tests.sim.central import HOST_SEED, ONE_TIME, REGION, TENANT, Central, root_document
+from tests.sim.clock import SimClock
+from tests.sim.disk import Faults, PowerCut, SimDisk
+from tests.sim.entropy import SeededEntropy
+from tests.sim.ledger import Ledger
+from tests.sim.net import DaemonNetwork, Host, Sending, SimNetwork
+from tests.sim.policies import ROUTE_ANSWERS_FIRST, SCOPE
+from tests.sim.provider import MODELS, TOOLS
+from tests.sim.watch import Watch
+from tests.sim.weather import AGENT_SOCKET
+
+SPOOL: Final = "/var/spool"
+ADMIN: Final = "/run/gatepost/admin/admin.sock"
+HOST_KEY: Final = "/etc/gatepost/host.key"
+TOKEN: Final = "/etc/gatepost/token"
+PROBE: Final = "0.0.0.0:4142"
+_SPOOL_BYTES_MAX: Final = 2 * 1024 * 1024
+_FAULTS_OF_OURS: Final = frozenset({"exchange_failed", "forward_failed", "connection_failed"})
+
+
+def configuration(cache_directory: str, *, one_time: bool) -> SidecarConfig:
+    """The daemon's configuration. Small segments, so that many are made and deleted."""
+    return SidecarConfig(
+        tenant=TENANT,
+        region=REGION,
+        listen=Listen(
+            tcp=False,
+            unix=(UnixListener(path=AGENT_SOCKET, agent="robot", uids=(UID,)),),
+            admin_socket=ADMIN,
+        ),
+        central=CentralSettings(url=f"http://{CENTRAL}"),
+        trust=Trust(root_sha256=root_document().digest),
+        enrolment=Enrolment(
+            host_key_file=HOST_KEY, one_time_token_file=TOKEN if one_time else None
+        ),
+        spool=SpoolConfig(
+            directory=SPOOL,
+            segment_bytes=256 * 1024,
+            spool_bytes_max=_SPOOL_BYTES_MAX,
+            spool_free_bytes_min=0,
+        ),
+        policy=PolicySettings(scope=SCOPE, directory="/var/policy"),
+        identity=IdentityConfig(agents=(AgentConfig(id="robot"),)),
+        classification=Classification(cache_directory=cache_directory),
+        upstreams=(
+            UpstreamSettings(name="llm-1", url="https://llm-1.example", region="us"),
+            UpstreamSettings(name="llm-2", url="https://llm-2.example", region="us"),
+            UpstreamSettings(name="tools", url="https://tools.example", region="local"),
+        ),
+        routes=(
+            _route("openai", "/openai", "openai"),
+            _route(ROUTE_ANSWERS_FIRST, "/quick", "openai"),
+            _route("orders", "/mcp/orders", "mcp"),
+        ),
+    )
+
+
+def _route(name: str, prefix: str, protocol: Protocol) -> RouteSettings:
+    tools = protocol == "mcp"
+    return RouteSettings(
+        name=name,
+        prefix=prefix,
+        protocol=protocol,
+        server=name if tools else None,
+        upstreams=("tools",) if tools else ("llm-1", "llm-2"),
+        first_byte_seconds_max=30.0,
+        stream_idle_seconds_max=30.0,
+    )
+
+
+class _Line(msgspec.Struct):
+    event: str
+    level: str
+    error: str | None = None
+    where: str | None = None
+
+
+class _Log(io.StringIO):
+    """Log lines of one life; a fault of our own in them is a violation."""
+
+    def __init__(self, life: int, ledger: Ledger, lines: list[str]) -> None:
+        super().__init__()
+        self.lines = lines
+        self.silent = False
+        self._life = life
+        self._ledger = ledger
+
+    def write(self, text: str) -> int:
+        if self.silent:
+            return len(text)
+        self.lines.append(f"life {self._life}: {text.rstrip()}")
+        line = msgspec.json.decode(text, type=_Line)
+        self._ledger.counts[f"log {line.event}"] += 1
+        if line.event in _FAULTS_OF_OURS:
+            self._ledger.violate("faults", f"life {self._life}: {text.strip()}")
+        return len(text)
+
+
+class Node:
+    """Implements ``weather.Daemons``; ``live`` runs one life."""
+
+    def __init__(
+        self,
+        config: SidecarConfig,
+        clock: SimClock,
+        network: SimNetwork,
+        central: Central,
+        ledger: Ledger,
+        chance: random.Random,
+    ) -> None:
+        self.disk = SimDisk(chance.randrange(2**32))
+        self.life = 0
+        self.daemon: Daemon | None = None
+        self.watch: Watch | None = None
+        self.log: _Log | None = None
+        self.last_code: int | None = None
+        self.last_lines: list[str] = []
+        self.started = anyio.Event()
+        self._config = config
+        self._clock = clock
+        self._network = network
+        self._central = central
+        self._ledger = ledger
+        self._chance = chance
+        self._stop = anyio.Event()
+        self._spare_bytes: int | None = None
+        self._crash_scope: anyio.CancelScope | None = None
+        self._host: Host | None = None
+        if config.enrolment.one_time_token_file is None:
+            self.disk.put(HOST_KEY, base64.b64encode(HOST_SEED) + b"\n")
+        else:
+            self.disk.put(TOKEN, ONE_TIME.encode())
+        self._new_disk(self.disk)
+
+    # -- lives
+
+    async def live(self, crash_at: int | None) -> int | None:
+        """One life; its exit code, or None for a crash. ``crash_at``: an operation number."""
+        self.life += 1
+        disk, ledger = self.disk, self._ledger
+        disk.faults.cut_at_operation = crash_at
+        watch = Watch(self.life, disk, SPOOL, _SPOOL_BYTES_MAX, ledger, self._central)
+        self.watch = watch
+        host = self._host = Host(self._network, self._watched(watch))
+        disk.on_cut, disk.on_work = self._power_is_gone, watch.worked
+        self._stop = anyio.Event()
+        log = self.log = _Log(self.life, ledger, self.last_lines)
+        outside = Outside(
+            clock=self._clock,
+            entropy=SeededEntropy(self._chance.randrange(2**64)),
+            disk=disk,
+            network=DaemonNetwork(host),
+            threads=False,
+        )
+        daemon = Daemon(self._config, outside, EventLog(self._clock, log), self._announced)
+        self.daemon = daemon
+        watch.version_in_force = self.version_in_force
+        code: int | None = None
+        with anyio.CancelScope() as scope:
+            self._crash_scope = scope
+            try:
+                code = await daemon.run(self._stop)
+            except (PowerCut, Exception, BaseExceptionGroup) as error:
+                if not disk.dead:
+                    ledger.violate("faults", f"life {self.life} ended with {error!r}")
+                    raise
+        self._crash_scope = self.daemon = None
+        self.started = anyio.Event()
+        self.last_code = code
+        host.kill(cleanly=True)
+        if code is not None:
+            self._check_exit(code, watch)
+        self._new_disk(disk.cut(self._keep()) if disk.dead else disk.killed())
+        return code
+
+    def _watched(self, watch: Watch) -> dict[str, Sending]:
+        upstreams = dict.fromkeys((*MODELS, TOOLS), watch.forwarding)
+        return {AGENT_SOCKET: watch.answering, **upstreams}
+
+    def _announced(self, announcement: Announcement) -> None:
+        self.started.set()
+
+    def _keep(self) -> float:
+        """How much of what was not durable is left; 1.0 is a killed process."""
+        return self._chance.choice((0.0, 0.3, 0.7, 1.0))
+
+    def _power_is_gone(self) -> None:
+        assert self._host is not None
+        assert self.log is not None
+        self.log.silent = True
+        self._host.kill(cleanly=self._chance.random() < 0.5)
+        if self._crash_scope is not None:
+            self._crash_scope.cancel()
+
+    def _new_disk(self, disk: SimDisk) -> None:
+        slow = self.disk.faults.flush_seconds
+        self.disk = disk
+        disk.faults = Faults(flush_seconds=slow, queue_seconds=0.001, short_writes=True)
+        self.fill_disk(self._spare_bytes)
+
+    def _check_exit(self, code: int, watch: Watch) -> None:
+        """What the exit code says is true of the disk and the store."""
+        watch.index.refresh()
+        left = [path for path in self.disk.paths() if path.startswith(SPOOL) and "/seg-" in path]
+        unsent = [
+            f"{instance} {seq}"
+            for instance, ids in watch.index.ids.items()
+            for seq, one in ids.items()
+            if not self._central.keeps(one)
+        ]
+        if code == EXIT_DRAINED and unsent:
+            self._ledger.violate("exit", f"exit 0, not in the store: {unsent[:3]}")
+        if code == EXIT_UNSENT and not left:
+            self._ledger.violate("exit", "exit 75, and nothing is left in the spool")
+        if code not in (EXIT_DRAINED, EXIT_UNSENT, EXIT_DISK_FAILED):
+            self._ledger.violate("exit", f"exit {code}")
+        self._ledger.counts[f"exit {code}"] += 1
+
+    # -- what may be asked
+
+    def version_in_force(self) -> int | None:
+        """The version of the policy that the daemon would decide by now."""
+        if self.daemon is None or self.daemon.parts is None:
+            return None
+        snapshot = self.daemon.parts.policy.current()
+        return None if snapshot is None else snapshot.version
+
+    def compare_status(self, *, quiet: bool) -> None:
+        """Hold the daemon's status against the checker's own counts."""
+        daemon, watch = self.daemon, self.watch
+        up = self.started.is_set() and not self.disk.dead
+        if up and daemon is not None and watch is not None:
+            watch.compare(daemon.status(), quiet=quiet)
+
+    def quiet_status(self) -> DaemonStatus | None:
+        """The status, once the daemon is up and nothing is on its way to the disk."""
+        daemon = self.daemon
+        if daemon is None or not self.started.is_set():
+            return None
+        status = daemon.status()
+        spool = status.spool
+        under_way = status.calls_in_flight or spool.last_seq != spool.acked_seq
+        return None if under_way else status
+
+    # -- what the weather does
+
+    @property
+    def faults(self) -> Faults:
+        return self.disk.faults
+
+    def crash(self) -> None:
+        if self.daemon is not None and not self.disk.dead:
+            try:
+                self.disk.fail_power()
+            except PowerCut:
+                self._ledger.counts["crashed at once"] += 1
+
+    def arm(self, kind: Literal["write", "sync", "names"], under: str) -> None:
+        self.disk.faults.cut_under = under
+        self.disk.faults.cut_before = kind
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def fail_next_sync(self) -> None:
+        self.disk.faults.sync_error_at = self.disk.syncs + 1
+
+    def fill_disk(self, spare_bytes: int | None) -> None:
+        self._spare_bytes = spare_bytes
+        taken = self.disk.taken_bytes
+        self.disk.faults.capacity_bytes = None if spare_bytes is None else taken + spare_bytes

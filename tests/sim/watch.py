@@ -1,0 +1,120 @@
+"""Checkers that look at every byte as it leaves the daemon, and at every piece of disk work.
+
+* ``durable``: no head of an answer with a decision before that decision is on the disk, and no
+  call on its way to a provider before its own is (but on the route that overlaps them);
+* ``quota``: the spool's files never take more than they may;
+* ``status``: what the daemon says of itself never claims more than the disk and the store hold.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+from sidecar.status import DaemonStatus
+from tests.sim.central import Central
+from tests.sim.disk import SimDisk
+from tests.sim.durable import DurableIndex
+from tests.sim.ledger import Ledger
+from tests.sim.stream import SimStream
+
+_DECISION: Final = re.compile(rb"^x-gatepost-decision-id: (\S+)\r$", re.MULTILINE | re.IGNORECASE)
+_NAME: Final = re.compile(rb"sim-[a-z]-\d{6}")
+_NOTES: Final = ("/LOCK", "/settled.json", "/settled.json.tmp")
+_INTERIM: Final = b"HTTP/1.1 1"
+
+
+class Watch:
+    """Watches one life of the daemon on ``disk``. ``version_in_force``: of its policy, now."""
+
+    def __init__(
+        self, life: int, disk: SimDisk, root: str, bytes_max: int, ledger: Ledger, central: Central
+    ) -> None:
+        self.index = DurableIndex(disk, root)
+        self.version_in_force: Callable[[], int | None] = lambda: None
+        self._life = life
+        self._disk = disk
+        self._root = root
+        self._bytes_max = bytes_max
+        self._ledger = ledger
+        self._central = central
+
+    def answering(self, stream: SimStream, data: bytes) -> None:
+        """Bytes leave for an agent."""
+        if not data.startswith(b"HTTP/1.1 ") or data.startswith(_INTERIM):
+            return
+        found = _DECISION.search(data.partition(b"\r\n\r\n")[0] + b"\r\n")
+        if found is None:
+            self._ledger.turned_away[self._life] += 1
+            return
+        decision_id = found[1].decode()
+        if not self._is_safe(decision_id):
+            self._ledger.violate(
+                "durable", f"decision {decision_id} is answered and is not durable"
+            )
+        self._ledger.answered[decision_id] = int(data[9:12])
+        version = self.version_in_force()
+        if version is not None:
+            self._ledger.answered_under[decision_id] = version
+
+    def forwarding(self, stream: SimStream, data: bytes) -> None:
+        """Bytes leave for a provider."""
+        for found in _NAME.findall(data):
+            name = found.decode()
+            call = self._ledger.calls.get(name)
+            if call is None or call.kind == "quick":
+                continue
+            self.index.refresh()
+            if name not in self.index.names:
+                text = f"{name} is forwarded and its record is not durable"
+                self._ledger.violate("durable", text)
+
+    def _is_safe(self, decision_id: str) -> bool:
+        if decision_id in self.index.decisions:
+            return True
+        self.index.refresh()
+        return decision_id in self.index.decisions or self._central.keeps(decision_id)
+
+    def worked(self) -> None:
+        """A piece of disk work is done."""
+        sizes = self._disk.entries.items()
+        taken = sum(
+            len(entry.written)
+            for path, entry in sizes
+            if entry is not None and path.startswith(self._root) and _is_counted(path)
+        )
+        if taken > self._bytes_max:
+            self._ledger.violate("quota", f"{taken} bytes of at most {self._bytes_max}")
+
+    def compare(self, status: DaemonStatus, *, quiet: bool) -> None:
+        """``status`` was made at this moment; ``quiet``: nothing is under way."""
+        spool = status.spool
+        self.index.refresh()
+        stored = self._stored_seq(spool.instance)
+        # What was deleted before the index saw it had to be in the store.
+        durable = max(stored, self.index.last_seq.get(spool.instance, -1))
+        if spool.durable_seq > durable or (quiet and spool.durable_seq != durable):
+            self._complain(f"durable_seq {spool.durable_seq}, on the disk {durable}")
+        if spool.acked_seq > stored or (quiet and spool.acked_seq != stored):
+            self._complain(f"acked_seq {spool.acked_seq}, in the store {stored}")
+        if spool.backlog_records != spool.durable_seq - spool.acked_seq:
+            self._complain(f"backlog_records {spool.backlog_records}")
+        if quiet and spool.last_seq != spool.durable_seq:
+            self._complain(f"last_seq {spool.last_seq}, durable_seq {spool.durable_seq}")
+        told = sum(sum(one.values()) for one in status.counters.turned_away.values())
+        seen = self._ledger.turned_away[self._life]
+        if told < seen:
+            self._complain(f"{told} turned away, and {seen} answers without a decision were seen")
+
+    def _stored_seq(self, instance: str) -> int:
+        rows = self._central.rows("SELECT max(seq) FROM record WHERE instance = ?", instance)
+        return -1 if rows[0][0] is None else int(rows[0][0])
+
+    def _complain(self, text: str) -> None:
+        self._ledger.violate("status", f"life {self._life}: {text}")
+
+
+def _is_counted(path: str) -> bool:
+    """Segments and prepared ones. A start that finds damage keeps a copy of it, room or not."""
+    return "/quarantine/" not in path and not path.endswith(_NOTES)

@@ -1,0 +1,275 @@
+"""The whole system in one process, on virtual time, by one seed.
+
+Composes the real daemon (``node.py``), the real central services (``central.py``), providers,
+agents and weather on one seeded loop, runs them until every agent has made its calls, then heals
+everything, waits until all is shipped, and checks. One seed is one history.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import anyio
+import msgspec
+
+from sidecar.status import DaemonStatus
+from tests.sim import central as services
+from tests.sim import node as machine
+from tests.sim.agent import Agent, draw_kind
+from tests.sim.central import Central
+from tests.sim.checkers import FinalCheck
+from tests.sim.clock import SimClock
+from tests.sim.entropy import SeededEntropy
+from tests.sim.ledger import Call, Ledger
+from tests.sim.loop import simulate
+from tests.sim.net import Host, Refused, SimNetwork
+from tests.sim.node import Node
+from tests.sim.policies import CLASSES, call_name
+from tests.sim.provider import Provider
+from tests.sim.publisher import Publisher
+from tests.sim.weather import AGENT_SOCKET, Weather
+
+_HEALING_SECONDS_MAX: Final = 6 * 3_600.0
+_LOOK_SECONDS: Final = 20.0
+_DOWN_SECONDS: Final = 15.0
+_LINES_KEPT: Final = 30
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """How large a world is. Means are seconds of virtual time."""
+
+    agents: int = 6
+    calls: int = 60
+    think_seconds: float = 20.0
+    weather_seconds: float = 40.0
+    certificate_seconds: int = 24 * 3_600
+    hang_up: float = 0.05
+    trouble: float = 0.15
+
+
+class Outcome(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run amounted to; ``history``: a digest of all that was seen."""
+
+    seed: int
+    calls: int
+    crashes: int
+    lives: int
+    cuts: int
+    hours: float
+    counts: dict[str, int]
+    violations: list[str]
+    log: list[str]
+    history: str
+
+    def __str__(self) -> str:
+        return (
+            f"seed {self.seed}: {self.calls} calls, {self.crashes} crashes in {self.lives} lives, "
+            f"{self.cuts} connections cut, {self.hours:.1f} virtual hours"
+        )
+
+
+class World:
+    """One simulated world. ``directory``: files of central keys, the same for every world."""
+
+    def __init__(self, seed: int, plan: Plan, directory: Path) -> None:
+        self.seed = seed
+        self.plan = plan
+        self.ledger = Ledger()
+        self.crashes = 0
+        self._chance = chance = random.Random(seed)
+        self._healed = anyio.Event()
+        true_clock, node_clock = SimClock(), _node_clock(self._part())
+        self.network = SimNetwork(self._part())
+        self.central = Central(
+            services.configuration(directory, plan.certificate_seconds),
+            true_clock,
+            SeededEntropy(chance.randrange(2**64)),
+            self._part(),
+        )
+        self.publisher = Publisher(self.central, true_clock, self._part())
+        self.provider = Provider(self.ledger, self._part(), plan.trouble)
+        self.node = Node(
+            machine.configuration(str(directory / "packs"), one_time=seed % 2 == 0),
+            node_clock,
+            self.network,
+            self.central,
+            self.ledger,
+            self._part(),
+        )
+        self.weather = Weather(
+            self.node,
+            self.publisher,
+            self.network,
+            self.central,
+            self.provider,
+            node_clock,
+            self._part(),
+            plan.weather_seconds,
+        )
+
+    def _part(self) -> random.Random:
+        """Chance of a part's own, so that parts do not change each other's."""
+        return random.Random(self._chance.getrandbits(64))
+
+    async def run(self) -> Outcome:
+        """The whole history; never raises for a broken law, the outcome says so."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self.central.serve, Host(self.network))
+            tasks.start_soon(self.provider.serve, Host(self.network))
+            await anyio.sleep(0.01)
+            await self.publisher.publish()
+            tasks.start_soon(self._lives)
+            tasks.start_soon(self._look)
+            async with anyio.create_task_group() as calling:
+                calling.start_soon(self._stop_at_violation, calling.cancel_scope)
+                await self._calls_in_weather()
+                calling.cancel_scope.cancel()
+            if not self.ledger.violations:
+                await self._heal()
+            if not self.ledger.violations:
+                await self._check()
+            tasks.cancel_scope.cancel()
+        return self._outcome()
+
+    async def _calls_in_weather(self) -> None:
+        async with anyio.create_task_group() as around:
+            around.start_soon(self.weather.run)
+            async with anyio.create_task_group() as agents:
+                for number in range(self.plan.agents):
+                    agents.start_soon(self._agent, number, self._part())
+            around.cancel_scope.cancel()
+
+    async def _stop_at_violation(self, scope: anyio.CancelScope) -> None:
+        while not self.ledger.violations:  # noqa: ASYNC110 - checkers are synchronous
+            await anyio.sleep(1.0)
+        scope.cancel()
+
+    async def _lives(self) -> None:
+        """One life of the daemon after the other."""
+        while True:
+            crash_at = None if self._healed.is_set() else self.weather.draw_start()
+            code = await self.node.live(crash_at)
+            self.crashes += code is None
+            await anyio.sleep(self._chance.random() * _DOWN_SECONDS)
+
+    async def _agent(self, number: int, chance: random.Random) -> None:
+        agent = Agent(Host(self.network), AGENT_SOCKET, self.ledger, chance, self.plan.hang_up)
+        made = 0
+        while made < self.plan.calls:
+            await anyio.sleep(chance.expovariate(1 / self.plan.think_seconds))
+            kind, letter = draw_kind(chance), chance.choice(CLASSES)
+            name = call_name(letter, 100_000 * (1 + number) + made)
+            floor = self.node.version_in_force() or 0
+            call = Call(name=name, kind=kind, life=self.node.life, version_floor=floor)
+            self.ledger.calls[name] = call
+            if await agent.call(call):
+                made += 1
+            else:
+                del self.ledger.calls[name]
+
+    async def _look(self) -> None:
+        """Now and then somebody looks at the status, as operators and the kubelet do."""
+        host = Host(self.network)
+        while True:
+            await anyio.sleep(self._chance.random() * 2 * _LOOK_SECONDS)
+            self.node.compare_status(quiet=False)
+            with anyio.move_on_after(10):
+                await _get(host, machine.ADMIN, "/status")
+                await _get(host, machine.PROBE, "/metrics")
+
+    # -- the end
+
+    async def _heal(self) -> None:
+        """Fair weather, until everything is shipped; then one orderly stop."""
+        self.weather.clear()
+        self._healed.set()
+        await self.publisher.unlock_all()
+        try:
+            with anyio.fail_after(_HEALING_SECONDS_MAX):
+                while not self._is_quiet():  # noqa: ASYNC110 - nobody tells when all is shipped
+                    await anyio.sleep(5.0)
+        except TimeoutError:
+            status = None if self.node.daemon is None else self.node.daemon.status().shipping
+            self.ledger.violate("healing", f"records are left unshipped: {status}")
+            return
+        self.node.compare_status(quiet=True)
+        life, self.node.last_code = self.node.life, None
+        self.node.stop()
+        with anyio.fail_after(600):
+            while self.node.life == life and self.node.last_code is None:  # noqa: ASYNC110
+                await anyio.sleep(1.0)
+        if self.node.last_code != 0:
+            self.ledger.violate("exit", f"exit {self.node.last_code} of a healed daemon")
+
+    def _is_quiet(self) -> bool:
+        status = self.node.quiet_status()
+        return status is not None and status.shipping.backlog_records == 0
+
+    async def _check(self) -> None:
+        for fault in self.central.faults:
+            self.ledger.violate("faults", f"central: {fault!r}")
+        export = await self.central.operate("GET", "/v1/exports")
+        FinalCheck(self.ledger, self.central, self.publisher.versions).run(export)
+
+    def _outcome(self) -> Outcome:
+        ledger = self.ledger
+        counts: Counter[str] = ledger.counts + self.weather.counts
+        counts["duplicates"] = self.central.duplicates
+        for call in ledger.calls.values():
+            counts[f"answer {call.status} {call.code or ''}".strip()] += 1
+        seen = [f"{one.name} {one.status} {one.code} {one.decision_id}" for one in _calls(ledger)]
+        return Outcome(
+            seed=self.seed,
+            calls=len(ledger.calls),
+            crashes=self.crashes,
+            lives=self.node.life,
+            cuts=self.network.cuts,
+            hours=anyio.current_time() / 3_600,
+            counts=dict(sorted(counts.items())),
+            violations=[f"{one.checker}: {one.text}" for one in ledger.violations],
+            log=self.node.last_lines[-_LINES_KEPT:],
+            history=hashlib.sha256("\n".join(seen).encode()).hexdigest(),
+        )
+
+
+def _calls(ledger: Ledger) -> list[Call]:
+    return list(ledger.calls.values())
+
+
+def _node_clock(chance: random.Random) -> SimClock:
+    offset_us = chance.randrange(-2_000_000, 2_000_000)
+    return SimClock(offset_us=offset_us, drift_ppm=chance.randrange(-50, 50))
+
+
+async def _get(host: Host, address: str, path: str) -> None:
+    """Ask and read to the end; what is answered must be whole if it comes at all."""
+    try:
+        stream = await host.connect(address)
+    except Refused:
+        return
+    lost = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
+    answer = b""
+    try:
+        await stream.send(
+            b"GET %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % path.encode()
+        )
+        while True:
+            answer += await stream.receive()
+    except lost:
+        stream.close()
+    body = answer.partition(b"\r\n\r\n")[2]
+    if path == "/status" and body.endswith(b"}\n"):
+        msgspec.json.decode(body, type=DaemonStatus)
+
+
+def run_world(seed: int, plan: Plan, directory: Path) -> Outcome:
+    """Build and run one world on its own loop."""
+
+    async def main() -> Outcome:
+        return await World(seed, plan, directory).run()
+
+    return simulate(seed, main)
