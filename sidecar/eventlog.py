@@ -101,7 +101,7 @@ class EventLog:
         if held_back:
             line["held_back"] = held_back
         try:
-            self._stream.write(_ascii(line) + "\n")
+            self._stream.write(json.dumps(line, separators=(",", ":")) + "\n")
             self._stream.flush()
         except (OSError, ValueError):
             # A full log volume or a closed pipe must not end what the line only reports.
@@ -111,8 +111,3 @@ class EventLog:
 def _bounded(text: str) -> str:
     """``text``, not too long, and without the halves of characters that file names may have."""
     return text[:_VALUE_CHARACTERS_MAX].encode("utf-8", "backslashreplace").decode()
-
-
-def _ascii(line: dict[str, LineValue]) -> str:
-    """``line`` as JSON in printable ASCII. The standard encoder leaves DEL as it is."""
-    return json.dumps(line, separators=(",", ":")).replace("\x7f", "\\u007f")
