@@ -21,4 +21,4 @@ try:
         messages=[{"role": "user", "content": "What is the status of order 42?"}],
     )
 except openai.PermissionDeniedError as denied:
-    print(f"denied: {denied.code}, decision {denied.request_id}")
+    print(f"{denied.code}: {denied.message}")

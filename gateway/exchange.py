@@ -97,7 +97,7 @@ async def _refuse(context: Context, known: Understood, rulings: Rulings, denied:
             verdict.code,
             context.route.protocol,
             decision_id=denied.draft.id,
-            message=denied.detail or None,
+            message=denied.detail or refusal.because(verdict.ruling.reason),
             rules=verdict.ruling.rules if shown else (),
             approval_digest=verdict.approval_digest,
             call=denied.call,

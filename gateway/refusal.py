@@ -65,6 +65,16 @@ _REMEDY_BY_STATUS: Final[dict[int, str]] = {
 }
 
 
+_BECAUSE: Final[dict[str, str]] = {
+    "no_grant": "no rule allows this combination of caller, action, model or tool, and data",
+    "restricted": "a restriction applies to it",
+    "hosted_tool_denied": "the provider would run a tool that is not allowed",
+    "reference_denied": "the provider would read a stored object that is not allowed",
+    "unknown_tool_type": "it carries a type of tool that this gateway does not know",
+    "upstream_not_permitted": "no upstream of this route may be used for it",
+}
+
+
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     """What every shape is made from; ``rpc_id`` is JSON text, None where it is not known."""
 
@@ -75,6 +85,11 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[str, ...]
     approval_digest: str | None
     rpc_ids: tuple[str, ...]
+
+
+def because(reason: str) -> str | None:
+    """What a ruling's ``reason`` means to the caller, or None where its code says it all."""
+    return _BECAUSE.get(reason)
 
 
 def remedy(code: str) -> str:

@@ -102,6 +102,9 @@ class Tally(msgspec.Struct):
             state = "false"
         elif self.incomplete:
             state = "incomplete"
+        elif not self.counted:
+            # Nothing was looked at, so nothing was found true.
+            state = "not_applicable"
         return Verdict(
             name=name,
             state=state,
