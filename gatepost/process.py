@@ -29,6 +29,10 @@ class StartFailed(Exception):
     """A child ended or stayed silent; the message says which and quotes its last words."""
 
 
+class Interrupted(Exception):
+    """Somebody asked for the end while children were being started or watched."""
+
+
 class Child:
     """One of our processes. Its first line of standard output is a JSON object: where it is."""
 
@@ -113,6 +117,8 @@ class Children:
     def __init__(self, log_directory: Path) -> None:
         self._log_directory = log_directory
         self._children: list[Child] = []
+        self._starting = False
+        self._interrupted = False
 
     def start(
         self,
@@ -122,9 +128,22 @@ class Children:
         environment: Mapping[str, str] | None = None,
     ) -> Child:
         """Start ``python -m module``; its standard error goes to ``<name>.log``."""
-        child = Child(name, module, arguments, self._log_directory / f"{name}.log", environment)
-        self._children.append(child)
+        self._starting = True
+        try:
+            child = Child(name, module, arguments, self._log_directory / f"{name}.log", environment)
+            self._children.append(child)
+        finally:
+            self._starting = False
+        if self._interrupted:
+            raise Interrupted
         return child
+
+    def interrupt(self) -> None:
+        """For signal handlers: raises Interrupted, but never between a child's birth and the note
+        of it, which would leave it behind; then ``start`` raises it."""
+        self._interrupted = True
+        if not self._starting:
+            raise Interrupted
 
     def dead(self) -> list[Child]:
         """Those that have ended by themselves."""

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Final
 
 import click
 import msgspec
@@ -22,7 +22,7 @@ from rich.console import Console
 
 from gatepost.faults import InputOutputError
 from gatepost.home import Home
-from gatepost.process import Children, StartFailed
+from gatepost.process import Children, Interrupted, StartFailed
 from gatepost.samples import sample
 from gatepost.stack import (
     FAR_END_KEY,
@@ -95,29 +95,25 @@ def up(
         home.make(SystemEntropy(), clock.wall_us(), sample("policy.json"))
         console.print(f"made keys, root and policy in {home.directory}")
     try:
-        with Children(home.logs) as children, _ended_by_signals(console):
+        with Children(home.logs) as children, _ended_by_signals(children, console):
             _run(children, home, ports, openai_key_file, anthropic_key_file, clock, console)
     except StartFailed as failed:
         raise click.ClickException(str(failed)) from failed
 
 
-class _Stopped(Exception):
-    """A signal came: from a terminal, or from whoever runs this."""
-
-
 @contextmanager
-def _ended_by_signals(console: Console) -> Iterator[None]:
+def _ended_by_signals(children: Children, console: Console) -> Iterator[None]:
     """SIGINT and SIGTERM end the block, however far it got, so that no child is left behind."""
 
-    def stop(*_: object) -> NoReturn:
+    def stop(*_: object) -> None:
         # One is enough: a second must not interrupt the end of the children.
         for number in _STOP_SIGNALS:
             signal.signal(number, signal.SIG_IGN)
-        raise _Stopped
+        children.interrupt()
 
     for number in _STOP_SIGNALS:
         signal.signal(number, stop)
-    with suppress(_Stopped):
+    with suppress(Interrupted):
         yield
     console.print("stopping: open calls end, records are shipped")
 
