@@ -77,10 +77,11 @@ def test_up_keeps_its_home_and_publishes_what_was_edited(base: Path) -> None:
     assert second.instance.id != first.instance.id
 
 
-def test_up_that_is_ended_while_it_starts_leaves_nobody_behind(base: Path) -> None:
-    home = Home(base / "early")
+@pytest.mark.parametrize("begun", ["central.log", "provider.log", "sidecar.log"])
+def test_up_that_is_ended_while_it_starts_leaves_nobody_behind(base: Path, begun: str) -> None:
+    home = Home(base / begun.partition(".")[0])
     with _up(home) as running:
-        eventually(home.central_toml.exists, "the start of the central services")
+        eventually((home.logs / begun).exists, "the start of that process")
         running.terminate()
         assert running.wait(40) == 0
     for process in Path("/proc").glob("[0-9]*/cmdline"):
