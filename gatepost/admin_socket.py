@@ -9,8 +9,16 @@ from __future__ import annotations
 import http.client
 import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import msgspec
 
 from gatepost.faults import InputOutputError
+from gateway.errors import UNREADABLE
+from sidecar.status import DaemonStatus
+
+ShapeT = TypeVar("ShapeT", bound=msgspec.Struct)
 
 _SECONDS_MAX = 10.0
 
@@ -33,36 +41,55 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def ask(path: str, target: str, method: str = "GET") -> bytes:
     """The whole answer to one request. Raises InputOutputError."""
+    with _asked(path, target, method) as answer:
+        return answer.read()
+
+
+def ask_status(path: str) -> DaemonStatus:
+    """The state of the daemon whose admin socket is ``path``. Raises InputOutputError."""
+    return decode(path, ask(path, "/status"), DaemonStatus)
+
+
+def decode(path: str, body: bytes, shape: type[ShapeT]) -> ShapeT:
+    """An answer of the socket ``path`` as ``shape``. Raises InputOutputError."""
+    try:
+        return msgspec.json.decode(body, type=shape)
+    except UNREADABLE as error:
+        raise InputOutputError(
+            f"{path}: the answer is not a daemon's of this version: {error}"
+        ) from error
+
+
+def follow(path: str, target: str) -> Iterator[bytes]:
+    """The lines of an endless answer, without the empty ones that only say that it goes on.
+
+    Raises InputOutputError when the daemon ends or falls silent.
+    """
+    with _asked(path, target, "GET") as answer:
+        while line := answer.readline():
+            if line.strip():
+                yield line
+    raise InputOutputError(f"{path}: the daemon has ended")
+
+
+@contextmanager
+def _asked(path: str, target: str, method: str) -> Iterator[http.client.HTTPResponse]:
+    """The answer to one request, while the connection is open."""
     connection = _open(path)
     try:
         connection.request(method, target)
         answer = connection.getresponse()
-        body = answer.read()
         if answer.status != 200:
             raise InputOutputError(f"{target}: the daemon answered {answer.status}")
-        return body
-    except OSError as error:
-        raise InputOutputError(f"{path}: {error}") from error
-    finally:
-        connection.close()
-
-
-def follow(path: str, target: str) -> Iterator[bytes]:
-    """The lines of an endless answer, until the daemon ends it."""
-    connection = _open(path)
-    try:
-        connection.request("GET", target)
-        answer = connection.getresponse()
-        if answer.status != 200:
-            raise InputOutputError(f"{target}: the daemon answered {answer.status}")
-        while line := answer.readline():
-            yield line
+        yield answer
     except TimeoutError as error:
         raise InputOutputError(
             f"{path}: the daemon has been silent for {_SECONDS_MAX:g} s"
         ) from error
-    except OSError as error:
-        raise InputOutputError(f"{path}: {error}") from error
+    except http.client.IncompleteRead as error:
+        raise InputOutputError(f"{path}: the daemon has ended") from error
+    except (OSError, http.client.HTTPException) as error:
+        raise InputOutputError(f"{path}: {str(error) or type(error).__name__}") from error
     finally:
         connection.close()
 

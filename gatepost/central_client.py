@@ -10,7 +10,8 @@ import http.client
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,18 @@ from gatepost.faults import InputOutputError
 from gateway.limits import SERVICE_SECONDS_MAX
 
 _CHUNK_BYTES: Final = 256 * 1024
+_WORDS_BYTES_MAX: Final = 2_000
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect would carry the token to whoever it names."""
+
+    def redirect_request(self, *_: object) -> None:
+        return None
+
+
+# Without proxies: they are for the world outside, and central services are ours.
+_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
 
 class CentralClient:
@@ -29,41 +42,43 @@ class CentralClient:
 
     def get(self, path: str, parameters: Mapping[str, str | int] | None = None) -> bytes:
         """The body of a GET. Raises InputOutputError with the service's own words."""
-        with self._open("GET", path, parameters, None) as answer:
+        query = "?" + urllib.parse.urlencode(parameters) if parameters else ""
+        with self._asked("GET", path + query, None) as answer:
             return bytes(answer.read())
 
     def post(self, path: str, body: bytes) -> bytes:
         """The body of a POST's answer. Raises InputOutputError with the service's own words."""
-        with self._open("POST", path, None, body) as answer:
+        with self._asked("POST", path, body) as answer:
             return bytes(answer.read())
 
     def save(self, path: str, target: Path) -> int:
-        """Write the body of a GET to ``target``; returns its bytes."""
+        """Write the body of a GET to ``target``; returns its bytes. Raises InputOutputError."""
         written = 0
-        with self._open("GET", path, None, None) as answer, target.open("wb") as file:
+        with self._asked("GET", path, None) as answer, target.open("wb") as file:
             while chunk := answer.read(_CHUNK_BYTES):
                 written += file.write(chunk)
         return written
 
-    def _open(
-        self, method: str, path: str, parameters: Mapping[str, str | int] | None, body: bytes | None
-    ) -> http.client.HTTPResponse:
-        query = "?" + urllib.parse.urlencode(parameters) if parameters else ""
-        request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's
-            f"{self._url}{path}{query}",
-            data=body,
-            method=method,
-            headers={
-                "authorization": f"Bearer {self._token}",
-                "content-type": "application/json",
-            },
-        )
+    @contextmanager
+    def _asked(
+        self, method: str, path: str, body: bytes | None
+    ) -> Iterator[http.client.HTTPResponse]:
+        """The answer to one request, while it is being read."""
         try:
-            opened = urllib.request.urlopen(request, timeout=SERVICE_SECONDS_MAX)  # noqa: S310
+            request = urllib.request.Request(  # noqa: S310 - the scheme is the operator's
+                f"{self._url}{path}",
+                data=body,
+                method=method,
+                headers={
+                    "authorization": f"Bearer {self._token}",
+                    "content-type": "application/json",
+                },
+            )
+            with _OPENER.open(request, timeout=SERVICE_SECONDS_MAX) as answer:
+                yield answer
         except urllib.error.HTTPError as error:
-            words = error.read(2000).decode(errors="replace")
+            with error:
+                words = error.read(_WORDS_BYTES_MAX).decode(errors="replace")
             raise InputOutputError(f"{method} {path}: {error.code} {words}") from error
-        except OSError as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             raise InputOutputError(f"{self._url}: {error}") from error
-        assert isinstance(opened, http.client.HTTPResponse)
-        return opened

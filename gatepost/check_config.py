@@ -1,13 +1,12 @@
 """``gatepost check-config``: whether a configuration can work, before a pod finds out.
 
-Owns: checking the file, what it names on this machine, and showing what is in force. Refuses:
-changing anything, and printing secrets (the file holds none, only their paths).
+Owns: checking the file, and showing what is in force. Refuses: changing anything, and printing
+secrets (the file holds none, only their paths). What the file names on this machine is looked at
+by ``machine_fit.py``.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import click
@@ -16,66 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from gatepost.faults import InputOutputError
+from gatepost.machine_fit import Problem, problems
+from gatepost.terminal import cell
 from gateway.errors import ConfigInvalid
-from sidecar.config import SidecarConfig, parse
-
-
-class Problem(msgspec.Struct, frozen=True):
-    """``path``: the setting; ``fatal``: the daemon would not start or not work."""
-
-    path: str
-    message: str
-    fatal: bool
-
-
-def problems(config: SidecarConfig) -> Iterator[Problem]:
-    """What in ``config`` does not fit this machine."""
-    for credential in config.credentials:
-        yield from _secret(f"credentials.{credential.id}.file", credential.file)
-    for issuer in config.identity.issuers:
-        if not os.access(issuer.jwks_file, os.R_OK):
-            yield Problem(f"identity.issuers.{issuer.id}.jwks_file", "is not readable", fatal=True)
-    if config.enrolment.host_key_file is None:
-        yield Problem(
-            "enrolment.host_key_file",
-            "is not set: the daemon cannot enrol and stops deciding after the uncertified time",
-            fatal=True,
-        )
-    for where, directory in (
-        ("spool.directory", config.spool.directory),
-        ("policy.directory", config.policy.directory),
-    ):
-        if not _can_make(directory):
-            yield Problem(where, f"{directory} cannot be created or written", fatal=True)
-    if not config.routes:
-        yield Problem("routes", "is empty: every call would be turned away", fatal=True)
-    if config.listen.allow_uid_0:
-        yield Problem("listen.allow_uid_0", "callers with uid 0 are taken", fatal=False)
-    if not config.spool.require_checkpoint:
-        yield Problem(
-            "spool.require_checkpoint",
-            "is false: records are deleted on the store's word, without a log checkpoint",
-            fatal=False,
-        )
-
-
-def _secret(where: str, path: str) -> Iterator[Problem]:
-    try:
-        mode = Path(path).stat().st_mode
-    except OSError as error:
-        yield Problem(where, f"{path}: {error.strerror}", fatal=True)
-        return
-    if mode & 0o077:
-        yield Problem(where, f"{path} can be read by others; chmod 600 it", fatal=False)
-
-
-def _can_make(directory: str) -> bool:
-    place = Path(directory)
-    while not place.exists():
-        if place == place.parent:
-            return False
-        place = place.parent
-    return place.is_dir() and os.access(place, os.W_OK | os.X_OK)
+from sidecar.config import SidecarConfig, read
 
 
 @click.command("check-config")
@@ -84,7 +27,7 @@ def _can_make(directory: str) -> bool:
 def check_config(path: Path, as_json: bool) -> None:
     """Check the configuration in PATH: exit 0 if the daemon would work with it, 1 if not."""
     try:
-        config = parse(path.read_text(), str(path))
+        config = read(str(path))
     except OSError as error:
         raise InputOutputError(f"{path}: {error.strerror}") from error
     except ConfigInvalid as error:
@@ -110,6 +53,6 @@ def _show(config: SidecarConfig, found: list[Problem], ok: bool) -> None:
         routes.add_row(route.name, route.prefix, route.protocol, ", ".join(route.upstreams))
     console.print(routes)
     for problem in found:
-        word = "[red]error[/red]" if problem.fatal else "[yellow]note[/yellow]"
-        console.print(f"{word} {problem.path}: {problem.message}")
+        word = cell("error", "red") if problem.fatal else cell("note", "yellow")
+        console.print(word, cell(f"{problem.path}: {problem.message}"))
     console.print("[green]usable[/green]" if ok else "[red]not usable[/red]")

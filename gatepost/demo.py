@@ -22,6 +22,7 @@ from rich.console import Console
 
 from gatepost import demo_report as report
 from gatepost.central_client import CentralClient
+from gatepost.config_file import load
 from gatepost.delegation import DemoIssuer
 from gatepost.demo_clients import Outcome
 from gatepost.env import variables
@@ -37,6 +38,7 @@ from gatepost.stack import (
     Ports,
     Refresh,
     Upstreams,
+    operator,
     publish,
     start_central,
     start_daemon,
@@ -46,7 +48,6 @@ from gatepost.stack import (
 from gateway.io.clock import SystemClock
 from gateway.io.entropy import SystemEntropy
 from gateway.ports import WallClock
-from sidecar.config import parse
 
 PERSON: Final = "alice@acme.example"
 _SHIP_SECONDS_MAX: Final = 20.0
@@ -150,7 +151,7 @@ def _play(place: Path, console: Console) -> Verdict:
         agent = _environment(home, daemon.tcp_port, issuer, clock)
         verdict.rows = _call(home, agent, daemon.tcp_port, provider, tools)
         status.update("shipping")
-        client = CentralClient(central, home.operator_token.read_text().strip())
+        client = operator(home, central)
         verdict.records = _records(client, len(verdict.rows))
         verdict.daemon_exit = daemon.child.stop()
         client.save("/v1/exports", audit / "export.ndjson")
@@ -175,7 +176,7 @@ def _upstreams(provider: FarEnd, tools: FarEnd, key_file: Path) -> Upstreams:
 
 def _environment(home: Home, port: int, issuer: DemoIssuer, clock: WallClock) -> dict[str, str]:
     """What an agent's shell would hold after ``eval "$(gatepost env)"``, and a token."""
-    config = parse(home.sidecar_toml.read_text(), str(home.sidecar_toml))
+    config = load(home.sidecar_toml)
     token = issuer.token(PERSON, AGENT, clock.wall_us() // 1_000_000)
     return {**os.environ, **variables(config, port), "GATEPOST_DEMO_DELEGATION": token}
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 from rich.table import Table
 
+from gatepost.terminal import cell
+
 if TYPE_CHECKING:
     from gatepost.demo import Row
 
@@ -29,10 +31,10 @@ def calls(console: Console, rows: Sequence[Row]) -> None:
         table.add_row(
             call.name,
             call.client,
-            call.asked,
-            f"[{colour}]{call.outcome}[/{colour}]",
+            cell(call.asked),
+            cell(call.outcome, colour),
             str(row.upstream_requests),
-            told[:_DETAIL_CHARACTERS_MAX],
+            cell(told[:_DETAIL_CHARACTERS_MAX]),
         )
     console.print(table)
 
@@ -45,7 +47,8 @@ def records(console: Console, found: Sequence[dict[str, object]]) -> None:
         table.add_column(name)
     for item in found:
         table.add_row(
-            str(item.get("id", ""))[-12:], *(str(item.get(name) or "-") for name in columns)
+            cell(str(item.get("id", ""))[-12:]),
+            *(cell(str(item.get(name) or "-")) for name in columns),
         )
     console.print(table)
 
@@ -57,7 +60,7 @@ def verdict(console: Console, verified: dict[str, object] | None, flipped_exit: 
         table.add_column(name)
     verdicts = (verified or {}).get("verdicts")
     for one in verdicts if isinstance(verdicts, list) else []:
-        table.add_row(str(one.get("name")), str(one.get("state")), str(one.get("counted")))
+        table.add_row(*(cell(str(one.get(name))) for name in ("name", "state", "counted")))
     console.print(table)
     noticed = "found out" if flipped_exit == 1 else "NOT found out"
     console.print(f"a copy of the export with one byte flipped: {noticed}")

@@ -6,16 +6,20 @@ keys; the placeholder that an SDK insists on is not one.
 
 from __future__ import annotations
 
+import os
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 import click
 import msgspec
 
+from gatepost import config_file
+from gatepost.admin_socket import ask_status
 from gatepost.faults import InputOutputError
-from gateway.errors import ConfigInvalid
-from sidecar.config import SidecarConfig, parse
+from sidecar.callers import TCP_LISTENER
+from sidecar.config import SidecarConfig
 
 _PLACEHOLDER: Final = "held-by-gatepost"
 _NO_PROXY: Final = "127.0.0.1,localhost,::1"
@@ -33,13 +37,10 @@ _KEYS: Final[dict[str, str]] = {
 }
 
 
-def variables(config: SidecarConfig, port: int | None = None) -> dict[str, str]:
-    """Variable → value for every provider route. ``port``: the bound one, if it was 0."""
+def variables(config: SidecarConfig, port: int) -> dict[str, str]:
+    """Variable → value for every provider route. ``port``: where loopback calls are taken."""
     found: dict[str, str] = {}
-    if not config.listen.tcp:
-        return found
-    chosen = config.listen.tcp_port if port is None else port
-    base = f"http://127.0.0.1:{chosen}"
+    base = f"http://127.0.0.1:{port}"
     for route in config.routes:
         for name, suffix in _BASE_URLS.get(route.protocol, ()):
             found.setdefault(name, f"{base}{route.prefix}{suffix}")
@@ -47,9 +48,26 @@ def variables(config: SidecarConfig, port: int | None = None) -> dict[str, str]:
         if key is not None:
             # SDKs refuse to start without a key; it is dropped, the company's is used.
             found.setdefault(key, _PLACEHOLDER)
-    found["NO_PROXY"] = _NO_PROXY
-    found["no_proxy"] = _NO_PROXY
+    found["NO_PROXY"] = found["no_proxy"] = _NO_PROXY
     return found
+
+
+def _beside(found: dict[str, str], environment: Mapping[str, str]) -> dict[str, str]:
+    """``found``, with what the environment already keeps away from its proxy."""
+    kept = environment.get("NO_PROXY") or environment.get("no_proxy") or ""
+    hosts = [*kept.split(","), *_NO_PROXY.split(",")]
+    joined = ",".join(dict.fromkeys(host.strip() for host in hosts if host.strip()))
+    return {**found, "NO_PROXY": joined, "no_proxy": joined}
+
+
+def _bound_port(config: SidecarConfig) -> int:
+    """The port of loopback calls; where the daemon picks one, the running daemon is asked."""
+    if config.listen.tcp_port:
+        return config.listen.tcp_port
+    for listener in ask_status(config.listen.admin_socket).listeners:
+        if listener.name == TCP_LISTENER:
+            return int(listener.address.rpartition(":")[2])
+    raise InputOutputError("the daemon does not listen on loopback yet; try again")
 
 
 @click.command()
@@ -57,22 +75,20 @@ def variables(config: SidecarConfig, port: int | None = None) -> dict[str, str]:
     "--config",
     "path",
     type=click.Path(path_type=Path),
-    default=Path(".gatepost/sidecar.toml"),
+    default=config_file.DEFAULT,
     show_default=True,
     help="The daemon's configuration.",
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of shell lines.")
 def env(path: Path, as_json: bool) -> None:
     """Print the variables that point an agent at Gatepost: eval "$(gatepost env)"."""
-    try:
-        config = parse(path.read_text(), str(path))
-    except OSError as error:
+    config = config_file.load(path)
+    if not config.listen.tcp:
         raise InputOutputError(
-            f"{path}: {error.strerror}; start `gatepost up`, or name a file with --config"
-        ) from error
-    except ConfigInvalid as error:
-        raise InputOutputError(str(error)) from error
-    found = variables(config)
+            f"{path}: listen.tcp is false, and no variable leads an SDK to a Unix socket; "
+            "give its HTTP client the socket path"
+        )
+    found = _beside(variables(config, _bound_port(config)), os.environ)
     if as_json:
         click.echo(msgspec.json.encode(found))
         return

@@ -26,7 +26,8 @@ KEY_ROLES: Final = ("root", "issuer", "log", "policy_head", "bundle")
 """In the order in which they are made."""
 
 _YEAR_US: Final = 365 * 24 * 3600 * 1_000_000
-_BUNDLE_LIFE_US: Final = 90 * 24 * 3600 * 1_000_000
+BUNDLE_LIFE_US: Final = 90 * 24 * 3600 * 1_000_000
+"""How long a published policy holds; `gatepost up` publishes it again before that."""
 
 
 class Home:
@@ -99,8 +100,14 @@ class Home:
         )
 
     def signer(self, role: str) -> seal.Signer:
-        """The key of ``role``."""
-        return seal.Signer(base64.b64decode(self.key_file(role).read_text()))
+        """The key of ``role``. Raises InputOutputError."""
+        path = self.key_file(role)
+        try:
+            return seal.Signer(base64.b64decode(path.read_text()))
+        except OSError as error:
+            raise InputOutputError(f"{path}: {error.strerror}") from error
+        except ValueError as error:
+            raise InputOutputError(f"{path} is not a key: {error}") from error
 
     @property
     def root_fingerprint(self) -> str:
@@ -118,7 +125,7 @@ class Home:
             version=version,
             issued_us=now_us,
             not_before_us=now_us,
-            expires_us=now_us + _BUNDLE_LIFE_US,
+            expires_us=now_us + BUNDLE_LIFE_US,
             source=None,
             signers=[self.signer("bundle")],
         )
@@ -138,8 +145,12 @@ def _write_secret(path: Path, secret: bytes) -> None:
 
 
 def _write_private(path: Path, data: bytes) -> None:
+    """Write ``path``, 0600, unless it is there; an interrupted one leaves no part of it."""
     if path.exists():
         return
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    partial = path.with_name(f"{path.name}.new")
+    partial.unlink(missing_ok=True)
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as file:
         file.write(data + b"\n")
+    partial.rename(path)

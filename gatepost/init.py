@@ -11,7 +11,12 @@ from typing import Final
 import click
 
 from gatepost.faults import InputOutputError
+from gatepost.home import toml_text
+from gateway.errors import ConfigInvalid
 from sidecar.config import parse
+
+NO_ROOT: Final = "sha256:" + "0" * 64
+"""Stands there until the owner of the root has told its fingerprint; nothing verifies with it."""
 
 TEMPLATE: Final = """\
 # Gatepost daemon. `gatepost check-config {name}` checks this file; every setting stands in
@@ -94,7 +99,7 @@ upstreams = ["openai-us"]
 @click.option("--agent", default="my-agent", show_default=True)
 @click.option("--uid", default=1000, show_default=True, help="Uid that the agent runs as.")
 @click.option("--central", default="http://127.0.0.1:4143", show_default=True)
-@click.option("--root", default="sha256:" + "0" * 64, help="Fingerprint of root 1.")
+@click.option("--root", default=NO_ROOT, help="Fingerprint of root 1.")
 @click.option("--state", default="/var/lib/gatepost", show_default=True)
 @click.option("--runtime", default="/run/gatepost", show_default=True)
 def init(
@@ -109,23 +114,21 @@ def init(
     runtime: str,
 ) -> None:
     """Write a commented configuration to PATH."""
-    text = TEMPLATE.format(
-        name=path.name,
-        tenant=tenant,
-        region=region,
-        agent=agent,
-        uid=uid,
-        central=central,
-        root=root,
-        state=state,
-        run=runtime,
-    )
-    parse(text, str(path))
+    words = {"name": path.name, "tenant": tenant, "region": region, "agent": agent}
+    words |= {"central": central, "root": root, "state": state, "run": runtime}
     try:
-        with path.open("x") as file:
+        escaped = {name: toml_text(word)[1:-1] for name, word in words.items()}
+        text = TEMPLATE.format(uid=uid, **escaped)
+        parse(text, str(path))
+    except (ConfigInvalid, UnicodeEncodeError) as error:
+        raise click.UsageError(f"an option does not fit: {error}") from error
+    try:
+        with path.open("x", encoding="utf-8") as file:
             file.write(text)
     except FileExistsError as error:
         raise InputOutputError(f"{path} exists; choose another name or remove it") from error
     except OSError as error:
         raise InputOutputError(f"{path}: {error.strerror}") from error
     click.echo(f"wrote {path}; put the files it names in place, then: gatepost check-config {path}")
+    if root == NO_ROOT:
+        click.echo("trust.root_sha256 is a placeholder: ask the owner of the root for it")

@@ -19,7 +19,7 @@ import msgspec
 
 from gateway.errors import ConfigInvalid, ListenFailed
 from sidecar.app import EXIT_CONFIGURATION, Announcement, Daemon
-from sidecar.config import SidecarConfig, parse
+from sidecar.config import SidecarConfig, read
 from sidecar.eventlog import EventLog
 from sidecar.outside import real_outside
 
@@ -39,7 +39,7 @@ default of 5 ms a commit took 8 ms under load that takes 1.5 ms with this."""
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM. Exit 0 drained, 74 disk failed, 75 unsent, 78 configuration."""
     try:
-        config = parse(path.read_text(), str(path))
+        config = read(str(path))
     except (OSError, ConfigInvalid) as error:
         click.echo(f"gatepost: {path}: {error}", err=True)
         raise SystemExit(EXIT_CONFIGURATION) from error

@@ -17,12 +17,14 @@ from gatepost.central_client import CentralClient
 from gatepost.faults import InputOutputError
 from gatepost.home import REGION, SCOPE, TENANT, Home, toml_text
 from gatepost.process import Child, Children
+from gateway.errors import DocumentInvalid
 from gateway.ports import WallClock
 
 AGENT: Final = "demo-agent"
 AUDIENCE: Final = "gatepost"
 ISSUER: Final = "https://idp.example"
 FAR_END_KEY: Final = "sk-company-key-of-the-far-end"
+_POLICY_PATH: Final = f"/v1/policy/{SCOPE.replace('/', '%2F')}"
 
 _CENTRAL: Final = """\
 data_directory = {data}
@@ -167,6 +169,10 @@ typ = ["JWT"]
 """
 
 
+_OPENER: Final = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+"""Loopback is never behind a proxy, whatever the environment says."""
+
+
 class Ports(msgspec.Struct, frozen=True, kw_only=True):
     """Ports to listen on; 0 picks a free one."""
 
@@ -187,6 +193,10 @@ class _Counts(msgspec.Struct):
     by_path: dict[str, int]
 
 
+class _Entry(msgspec.Struct):
+    version: int
+
+
 class FarEnd(msgspec.Struct, frozen=True, kw_only=True):
     """A process at the other end that counts what reaches it."""
 
@@ -200,7 +210,7 @@ class FarEnd(msgspec.Struct, frozen=True, kw_only=True):
             f"{self.url}/_count", headers={"x-far-end-token": self.token}
         )
         try:
-            with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+            with _OPENER.open(request, timeout=5) as answer:
                 return msgspec.json.decode(answer.read(), type=_Counts).by_path
         except OSError as error:
             raise InputOutputError(f"{self.url}: {error}") from error
@@ -331,9 +341,23 @@ def write_sidecar(
 def publish(home: Home, central: str, version: int, clock: WallClock) -> str:
     """Sign the home's policy as ``version`` and publish it; returns its digest.
 
-    Raises InputOutputError with the service's own words if it refuses.
+    Raises InputOutputError for a policy that no daemon would take, and with the service's own
+    words if it refuses.
     """
-    issued = home.bundle(version, clock.wall_us())
-    client = CentralClient(central, home.operator_token.read_text().strip())
-    client.post(f"/v1/policy/{SCOPE.replace('/', '%2F')}/bundles", issued.envelope)
+    try:
+        issued = home.bundle(version, clock.wall_us())
+    except DocumentInvalid as error:
+        raise InputOutputError(f"{home.policy_json}: {error}") from error
+    operator(home, central).post(f"{_POLICY_PATH}/bundles", issued.envelope)
     return issued.digest
+
+
+def newest_version(home: Home, central: str) -> int:
+    """The newest version that was ever published here, 0 for none. Raises InputOutputError."""
+    log = operator(home, central).get(f"{_POLICY_PATH}/log")
+    return max((entry.version for entry in msgspec.json.decode(log, type=list[_Entry])), default=0)
+
+
+def operator(home: Home, central: str) -> CentralClient:
+    """A client of the central services that holds the home's operator token."""
+    return CentralClient(central, home.operator_token.read_text().strip())

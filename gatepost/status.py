@@ -6,35 +6,27 @@ why it is not ready and which alarms are up.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
-import msgspec
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from gatepost.admin_socket import ask
-from gatepost.faults import InputOutputError
-from gateway.errors import ConfigInvalid
-from sidecar.config import parse
-from sidecar.status import DaemonStatus
+from gatepost import config_file
+from gatepost.admin_socket import ask, decode
+from gatepost.terminal import cell
+from policy_cache.cache import PolicyStatus
+from sidecar.status import DaemonStatus, InstanceStatus
 from spool.status import SpoolStatus
 
 
 def socket_of(config: Path | None, socket: str | None) -> str:
-    """The admin socket to ask: named, or that of a configuration."""
+    """The admin socket to ask: named, or that of a configuration. Raises InputOutputError."""
     if socket is not None:
         return socket
-    path = config or Path(".gatepost/sidecar.toml")
-    try:
-        return parse(path.read_text(), str(path)).listen.admin_socket
-    except OSError as error:
-        raise InputOutputError(
-            f"{path}: {error.strerror}; name the daemon's configuration with --config, "
-            "or its admin socket with --socket"
-        ) from error
-    except ConfigInvalid as error:
-        raise InputOutputError(str(error)) from error
+    return config_file.load(config or config_file.DEFAULT).listen.admin_socket
 
 
 @click.command()
@@ -43,8 +35,9 @@ def socket_of(config: Path | None, socket: str | None) -> str:
 @click.option("--json", "as_json", is_flag=True, help="The daemon's own JSON.")
 def status(config: Path | None, socket: str | None, as_json: bool) -> None:
     """Show a daemon's state: exit 0 if it is ready to decide, 1 if not."""
-    body = ask(socket_of(config, socket), "/status")
-    seen = msgspec.json.decode(body, type=DaemonStatus)
+    path = socket_of(config, socket)
+    body = ask(path, "/status")
+    seen = decode(path, body, DaemonStatus)
     if as_json:
         click.echo(body.strip())
     else:
@@ -60,39 +53,54 @@ def show(seen: DaemonStatus, console: Console) -> None:
     console.print(table)
 
 
-def rows(seen: DaemonStatus) -> list[tuple[str, str]]:
-    """Label and text of each line; what needs attention comes in red."""
-    instance, policy, spool, shipping = seen.instance, seen.policy, seen.spool, seen.shipping
-    state = "[green]ready[/green]" if seen.ready else f"[red]{'; '.join(seen.not_ready)}[/red]"
-    if seen.draining:
-        state += " (draining)"
-    certificate = instance.certificate_until or (
-        f"[yellow]none for {instance.uncertified_seconds:.0f} s[/yellow]"
-        + (f": {instance.enrolment_error}" if instance.enrolment_error else "")
+def rows(seen: DaemonStatus) -> Iterator[tuple[str, Text]]:
+    """Label and text of each line; what needs attention comes in red or yellow."""
+    instance, spool, shipping = seen.instance, seen.spool, seen.shipping
+    yield "state", cell("ready", "green") if seen.ready else cell("; ".join(seen.not_ready), "red")
+    yield (
+        "instance",
+        cell(f"{instance.id}  {instance.tenant}/{instance.region}  uid {seen.uid}"),
     )
-    found = [
-        ("state", state),
-        ("instance", f"{instance.id}  {instance.tenant}/{instance.region}  uid {seen.uid}"),
-        ("certificate until", certificate),
-        (
-            "policy",
-            f"{policy.state}  version {policy.version}  {policy.digest or ''}",
-        ),
-        ("calls", f"{seen.calls_in_flight} in flight; {_counts(seen.counters.decisions)}"),
-        ("spool", _spool(spool)),
-        ("shipping", f"{shipping.state}  {shipping.last_error or 'no error'}"),
-    ]
+    yield "certificate", _certificate(instance)
+    yield from _policy(seen.policy)
+    decided = _counts(seen.counters.decisions) or "none decided yet"
+    yield "calls", cell(f"{seen.calls_in_flight} in flight; {decided}")
+    turned_away = {code: sum(one.values()) for code, one in seen.counters.turned_away.items()}
+    if turned_away:
+        yield "turned away", cell(_counts(turned_away))
+    yield "spool", cell(_spool(spool))
+    yield "shipping", cell(f"{shipping.state}  {shipping.last_error or 'no error'}")
     if not seen.require_checkpoint:
-        found.append(("checkpoints", "[yellow]not required: the store's word is trusted[/yellow]"))
-    found.extend(("listening", f"{one.name}  {one.address}") for one in seen.listeners)
+        yield "checkpoints", cell("not required: the store's word is trusted", "yellow")
+    for listener in seen.listeners:
+        yield "listening", cell(f"{listener.name}  {listener.address}")
     alarms = [*spool.alarms, *shipping.alarms, *(["clock_suspect"] if seen.clock_suspect else [])]
-    found.extend(("alarm", f"[red]{alarm}[/red]") for alarm in alarms)
-    found.extend(
-        (f"credential {one.id}", one.problem or one.warning or "")
-        for one in seen.credentials
-        if one.problem or one.warning
-    )
-    return found
+    for alarm in alarms:
+        yield "alarm", cell(alarm, "red")
+    for credential in seen.credentials:
+        if credential.problem or credential.warning:
+            yield (
+                f"credential {credential.id}",
+                cell(credential.problem or credential.warning or ""),
+            )
+
+
+def _certificate(instance: InstanceStatus) -> Text:
+    if instance.certificate_until is not None and instance.uncertified_seconds == 0:
+        return cell(f"until {instance.certificate_until}")
+    text = f"none for {instance.uncertified_seconds:.0f} s"
+    if instance.enrolment_error is not None:
+        text += f": {instance.enrolment_error}"
+    return cell(text, "yellow")
+
+
+def _policy(policy: PolicyStatus) -> Iterator[tuple[str, Text]]:
+    version = "none" if policy.version is None else f"version {policy.version}"
+    yield "policy", cell(f"{policy.state}  {version}  {policy.digest or ''}".rstrip())
+    if policy.lock_reason is not None:
+        yield "locked", cell(policy.lock_reason, "red")
+    if policy.failures_in_a_row and policy.last_error is not None:
+        yield "policy error", cell(policy.last_error, "yellow")
 
 
 def _spool(spool: SpoolStatus) -> str:
@@ -103,5 +111,5 @@ def _spool(spool: SpoolStatus) -> str:
     )
 
 
-def _counts(counts: dict[str, int]) -> str:
-    return ", ".join(f"{count} {word}" for word, count in counts.items()) or "none decided yet"
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {word}" for word, count in counts.items())

@@ -7,6 +7,7 @@ port from somebody.
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -21,7 +22,7 @@ import msgspec
 from rich.console import Console
 
 from gatepost.faults import InputOutputError
-from gatepost.home import Home
+from gatepost.home import BUNDLE_LIFE_US, Home
 from gatepost.process import Children, Interrupted, StartFailed
 from gatepost.samples import sample
 from gatepost.stack import (
@@ -29,12 +30,14 @@ from gatepost.stack import (
     Ports,
     Refresh,
     Upstreams,
+    newest_version,
     publish,
     start_central,
     start_daemon,
     start_far_end,
     write_sidecar,
 )
+from gateway.errors import UNREADABLE
 from gateway.io.clock import SystemClock
 from gateway.io.entropy import SystemEntropy
 from gateway.ports import WallClock
@@ -42,16 +45,18 @@ from gateway.seal import sha256_text
 from sidecar.config import CALL_PORT, PROBE_PORT
 
 CENTRAL_PORT: Final = 4143
+PORT: Final = click.IntRange(0, 65_535)
+"""0 lets the kernel choose."""
 _STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 _OPENAI_URL: Final = "https://api.openai.com"
 _ANTHROPIC_URL: Final = "https://api.anthropic.com"
 
 
 class Published(msgspec.Struct, frozen=True):
-    """The newest policy that this home published: file digest and version."""
+    """The newest policy that this home published: digest of the file, and when."""
 
     policy_sha256: str
-    version: int
+    published_us: int
 
 
 @click.command()
@@ -73,9 +78,13 @@ class Published(msgspec.Struct, frozen=True):
     type=click.Path(path_type=Path, exists=True, dir_okay=False),
     help="File with a real Anthropic key; without it a stand-in provider answers.",
 )
-@click.option("--port", default=CALL_PORT, show_default=True, help="Calls, on loopback.")
-@click.option("--probe-port", default=PROBE_PORT, show_default=True, help="Probes and metrics.")
-@click.option("--central-port", default=CENTRAL_PORT, show_default=True, help="Central services.")
+@click.option("--port", type=PORT, default=CALL_PORT, show_default=True, help="Loopback calls.")
+@click.option(
+    "--probe-port", type=PORT, default=PROBE_PORT, show_default=True, help="Probes and metrics."
+)
+@click.option(
+    "--central-port", type=PORT, default=CENTRAL_PORT, show_default=True, help="Central services."
+)
 def up(
     directory: Path,
     openai_key_file: Path | None,
@@ -168,24 +177,35 @@ def _upstreams(
 
 
 def _publish_if_new(home: Home, central: str, clock: WallClock, console: Console) -> None:
-    """Publish ``policy.json`` under the next version if it changed since the last time."""
-    note = home.directory / "published.json"
-    digest = sha256_text(home.policy_json.read_bytes())
-    last = (
-        msgspec.json.decode(note.read_bytes(), type=Published)
-        if note.exists()
-        else Published(policy_sha256="", version=0)
-    )
-    if last.policy_sha256 == digest:
+    """Publish ``policy.json`` under the next version if it changed, or before it runs out."""
+    note, now_us = home.directory / "published.json", clock.wall_us()
+    try:
+        digest = sha256_text(home.policy_json.read_bytes())
+    except OSError as error:
+        raise InputOutputError(f"{home.policy_json}: {error.strerror}") from error
+    last = _last_published(note)
+    if last.policy_sha256 == digest and now_us < last.published_us + BUNDLE_LIFE_US // 2:
         return
-    version = last.version + 1
+    # The service knows the version better than the note: between the two this may have ended.
+    version = newest_version(home, central) + 1
     publish(home, central, version, clock)
-    note.write_bytes(msgspec.json.encode(Published(policy_sha256=digest, version=version)))
+    note.write_bytes(msgspec.json.encode(Published(policy_sha256=digest, published_us=now_us)))
     console.print(f"published policy version {version}")
 
 
+def _last_published(note: Path) -> Published:
+    try:
+        return msgspec.json.decode(note.read_bytes(), type=Published)
+    except (OSError, *UNREADABLE):
+        return Published(policy_sha256="", published_us=0)
+
+
 def _refuse_taken(ports: Ports) -> None:
-    """Say which port is taken, before anything is started. Raises InputOutputError."""
+    """Say which port is taken, before anything is started.
+
+    Raises InputOutputError, and UsageError for one port under two options.
+    """
+    chosen: dict[int, str] = {}
     for option, port in (
         ("--port", ports.tcp),
         ("--probe-port", ports.probe),
@@ -193,15 +213,30 @@ def _refuse_taken(ports: Ports) -> None:
     ):
         if port == 0:
             continue
-        with socket.socket() as probe:
+        if port in chosen:
+            raise click.UsageError(f"{chosen[port]} and {option} are both {port}")
+        chosen[port] = option
+        _refuse_taken_on(socket.AF_INET, "127.0.0.1", port, option)
+        if option == "--port" and socket.has_ipv6:
+            _refuse_taken_on(socket.AF_INET6, "::1", port, option)
+
+
+def _refuse_taken_on(family: socket.AddressFamily, host: str, port: int, option: str) -> None:
+    try:
+        with socket.socket(family) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError as error:
-                raise InputOutputError(
-                    f"port {port} is taken ({error.strerror}); stop what listens there, "
-                    f"or choose another with {option}"
-                ) from error
+            probe.bind((host, port))
+    except OSError as error:
+        if error.errno in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL):
+            return  # no IPv6 here
+        if error.errno == errno.EADDRINUSE:
+            raise InputOutputError(
+                f"port {port} is taken on {host}; stop what listens there, "
+                f"or choose another with {option}"
+            ) from error
+        raise InputOutputError(
+            f"port {port} cannot be used on {host} ({error.strerror}); choose another with {option}"
+        ) from error
 
 
 def _warn(console: Console) -> None:

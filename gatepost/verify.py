@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import re
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from gatepost.faults import InputOutputError
+from gatepost.terminal import cell
 from gateway import limits
 from gateway.evidence import VERDICTS, Auditor, Report
 
@@ -47,8 +49,10 @@ def verify(export: Path, root: str, as_json: bool) -> None:
         raise click.UsageError(f"--root {root!r} is not sha256: and 64 hex digits")
     try:
         report = _audited(export, root, quiet=as_json)
-    except (OSError, EOFError) as error:
-        raise InputOutputError(f"{export}: {error}") from error
+    except OSError as error:
+        raise InputOutputError(f"{export}: {error.strerror or error}") from error
+    except (EOFError, zlib.error) as error:
+        raise InputOutputError(f"{export}: the gzip data is cut or damaged: {error}") from error
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
@@ -59,7 +63,8 @@ def verify(export: Path, root: str, as_json: bool) -> None:
 def _audited(export: Path, root: str, *, quiet: bool) -> Report:
     auditor = Auditor(root)
     size = export.stat().st_size
-    with _opened(export) as (raw, lines), Progress(transient=True, disable=quiet) as progress:
+    shown = Progress(transient=True, disable=quiet, console=Console(stderr=True))
+    with _opened(export) as (raw, lines), shown as progress:
         task = progress.add_task("verifying", total=size)
         for number, line in enumerate(_lines(lines)):
             auditor.add(line)
@@ -106,9 +111,9 @@ def show(report: Report, console: Console) -> None:
     for verdict in report.verdicts:
         for problem in verdict.problems:
             where = "" if problem.line is None else f"line {problem.line}: "
-            console.print(f"{verdict.name}: {where}{problem.cause}", markup=False)
+            console.print(cell(f"{verdict.name}: {where}{problem.cause}"))
         left = verdict.problem_count - len(verdict.problems)
         if left > 0:
             console.print(f"{verdict.name}: and {left} more")
     for notice in report.notices:
-        console.print(f"note: {notice}", markup=False)
+        console.print(cell(f"note: {notice}"))

@@ -101,12 +101,14 @@ def test_env_prints_what_a_shell_needs(daemon: Daemon) -> None:
 def test_a_new_configuration_is_usable_once_its_files_are_there(tmp_path: Path) -> None:
     path = tmp_path / "sidecar.toml"
     options = ["--state", str(tmp_path / "state"), "--runtime", str(tmp_path / "run")]
+    options += ["--root", "sha256:" + "1" * 64]
     assert _gatepost("init", path, *options).returncode == 0
     assert _gatepost("init", path, *options).returncode == 2
     unready = _gatepost("check-config", path, "--json")
     assert unready.returncode == 1
     assert "openai.key" in unready.stdout
-    (tmp_path / "state").mkdir()
+    for name in ("state", "run"):
+        (tmp_path / name).mkdir()
     key = tmp_path / "state" / "openai.key"
     key.touch(mode=0o600)
     key.write_text("sk-made-up")

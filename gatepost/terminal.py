@@ -1,0 +1,29 @@
+"""Text of others on an operator's terminal: shown, never obeyed.
+
+Model names, reasons, error texts and records come from callers and services. Rich reads
+``[…]`` as markup, and a terminal reads control characters as commands.
+
+Owns: making such text plain. Refuses: everything about layout.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from rich.text import Text
+
+_ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))} | {
+    # Directions and line breaks that would show a text as another one (Unicode TR 36, 3.1).
+    code: f"\\u{code:04x}"
+    for code in (0x200E, 0x200F, *range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
+
+
+def plain(text: str) -> str:
+    """``text`` with control and direction characters as visible escapes."""
+    return text.encode("utf-8", "backslashreplace").decode().translate(_ESCAPED)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """``text`` for a table or panel: plain, and not read as markup."""
+    return Text(plain(text), style)
