@@ -47,9 +47,17 @@ def client(request: pytest.FixtureRequest) -> openai.OpenAI:
     return found
 
 
-@pytest.fixture
-async def async_client(daemon: Daemon, shell: None) -> AsyncIterator[openai.AsyncOpenAI]:
-    async with openai.AsyncOpenAI() as client:
+@pytest.fixture(params=["by_environment", "by_socket"])
+async def async_client(
+    request: pytest.FixtureRequest, daemon: Daemon, shell: None
+) -> AsyncIterator[openai.AsyncOpenAI]:
+    if request.param == "by_environment":
+        async with openai.AsyncOpenAI() as client:
+            yield client
+        return
+    http = httpx2.AsyncClient(transport=httpx2.AsyncHTTPTransport(uds=daemon.socket))
+    base_url = "http://localhost/openai/v1"
+    async with openai.AsyncOpenAI(base_url=base_url, http_client=http) as client:
         yield client
 
 
