@@ -17,8 +17,8 @@ import anyio
 import click
 import msgspec
 
-from gateway.errors import ConfigInvalid, ListenFailed
-from sidecar.app import EXIT_CONFIGURATION, Announcement, Daemon
+from gateway.errors import ConfigInvalid, ListenFailed, TurnAway
+from sidecar.app import EXIT_CONFIGURATION, EXIT_DISK_FAILED, Announcement, Daemon
 from sidecar.config import SidecarConfig, read
 from sidecar.eventlog import EventLog
 from sidecar.outside import real_outside
@@ -62,6 +62,11 @@ async def _serve(config: SidecarConfig) -> int:
             for error in _leaves(errors):
                 click.echo(f"gatepost: {error}", err=True)
             code = EXIT_CONFIGURATION
+        except* TurnAway as failures:
+            # Only the disk turns a start away: nothing was served yet.
+            for error in _leaves(failures):
+                click.echo(f"gatepost: {error}", err=True)
+            code = EXIT_DISK_FAILED
         tasks.cancel_scope.cancel()
     return code
 

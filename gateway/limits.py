@@ -182,6 +182,8 @@ SPOOL_HIGH_WATER_PERCENT: Final = 95
 SPOOL_LOW_WATER_PERCENT: Final = 85
 BATCH_RECORDS_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 1024 * 1024
+SEGMENT_WAIT_SECONDS_MAX: Final = 20.0
+"""How long records that were promised room wait for a volume that has none: then fail-stop."""
 SPOOL_LINGER_SECONDS: Final = 0.02
 """How long a record that nobody waits for (a completion) may wait for others to share a sync."""
 QUARANTINE_SECONDS_MAX: Final = 30 * 24 * 3600

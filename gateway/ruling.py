@@ -74,17 +74,26 @@ def rule(context: Context, known: Understood, stage: Stage = "request") -> Rulin
     bench = _Bench(context, known, stage)
     labels: tuple[Label | None, ...] = known.labels or (None,) * len(known.calls)
     each = [bench.rule(call, label) for call, label in zip(known.calls, labels, strict=True)]
-    if len(each) > 1 and any(isinstance(one.verdict, Denial) for one in each):
+    if len(each) > 1 and not _go_together(each):
         each = [bench.with_group(one, label) for one, label in zip(each, labels, strict=True)]
     rulings = Rulings(each=tuple(each), moment=bench.moment, policy_us=bench.spent_us)
     if rulings.denied is not None:
-        _limit_denials(context, known)
+        _limit_denials(context, known, len(each))
     return rulings
 
 
-def _limit_denials(context: Context, known: Understood) -> None:
+def _go_together(each: list[Ruling]) -> bool:
+    """Whether a batch may be forwarded: it is one request, so it goes to one upstream, and every
+    message of it must be permitted there, in the same order of preference."""
+    permitted = {one.verdict.upstreams if isinstance(one.verdict, Permit) else None for one in each}
+    return None not in permitted and len(permitted) == 1
+
+
+def _limit_denials(context: Context, known: Understood, records: int) -> None:
+    """Every recorded denial costs the agent one of its share: a batch as many as it holds."""
     agent = known.principal.agent_id or f"uid {context.incoming.peer.uid}"
-    if not context.world.denials.take(agent, anyio.current_time()):
+    now = anyio.current_time()
+    if not all(context.world.denials.take(agent, now) for _ in range(records)):
         raise TurnAway("too_many_denials")
 
 

@@ -214,16 +214,25 @@ class Daemon:
         ship_seconds = self._config.grace_seconds * _SHIP_SHARE
         with anyio.move_on_after(max(0.0, deadline - ship_seconds - anyio.current_time())):
             await parts.in_flight.wait_idle()
+        # A call still being read must not rule behind the cut: its end would follow the seal.
+        parts.spool.stop_admitting()
         parts.in_flight.cut_all("shutdown")
         with anyio.move_on_after(1.0):
             await parts.in_flight.wait_idle()
+        left = parts.shipper.backlog_records
+        closed = False
         try:
-            if parts.started.is_set():
-                await self._seal(parts)
-            left = await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
-            await parts.spool.close()
+            # A stalled disk must not outlive the grace period; shipping ends by itself before.
+            with anyio.move_on_after(max(1.0, deadline + 1.0 - anyio.current_time())):
+                if parts.started.is_set():
+                    await self._seal(parts)
+                left = await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
+                await parts.spool.close()
+                closed = True
         except TurnAway as failed:
             self._log.error("spool_failed", code=failed.code)
+        if parts.spool.failed.is_set() or not closed:
+            self._log.error("spool_failed", closed=closed)
             self._exit_code = EXIT_DISK_FAILED
             return
         if parts.enroller.refused is not None:

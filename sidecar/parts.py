@@ -72,10 +72,12 @@ class Parts:
         self.in_flight = InFlight(key_usable=self.key_usable)
         central = config.central
         self.store = self._service(central.store_url or central.url)
+        # Chain-heads are posted whether or not shipping works: they share no connection with it.
+        self.heads = self._service(central.store_url or central.url)
         self.issuer = self._service(central.issuer_url or central.url)
         self.policy_service = self._service(central.url)
         self.upstreams = UpstreamPool(outside.network.upstreams)
-        self.clock_suspect = False
+        self._signed_time: tuple[int, int] | None = None
         self.dead: list[DeadInstance] = []
         self.left_alone: list[LeftAlone] = []
         self.started = anyio.Event()
@@ -107,7 +109,7 @@ class Parts:
     async def aclose(self) -> None:
         """Close idle connections and give the policy directory's lock back."""
         await self.upstreams.aclose()
-        for service in (self.store, self.issuer, self.policy_service):
+        for service in (self.store, self.heads, self.issuer, self.policy_service):
             await service.aclose()
         await self.policy.aclose()
 
@@ -116,7 +118,7 @@ class Parts:
     def key_usable(self) -> bool:
         """Whether the key may sign rulings now: certified, or uncertified for not too long.
 
-        The bundle says how long; without one only denials are possible, and the default holds.
+        The bundle says how long. Without one the default holds, and every ruling is a refusal.
         """
         snapshot = self.policy.current()
         bound = (
@@ -126,8 +128,7 @@ class Parts:
 
     async def certified(self, envelope: Envelope, cert: KeyCert, signer: Signer | None) -> None:
         """A certificate came: for the current key, or for ``signer``, which then takes over."""
-        skew_us = abs(self.outside.clock.wall_us() - time_micros(cert.issued))
-        self.note_clock(skew_us > limits.CLOCK_SUSPECT_SECONDS * 1_000_000)
+        self.note_signed_time(time_micros(cert.issued))
         if signer is not None:
             draft = journal.rotate(
                 self.scribe,
@@ -151,11 +152,20 @@ class Parts:
                 await self.upkeep.heartbeat(envelope)
         self.shipper.wake()
 
-    def note_clock(self, suspect: bool) -> None:
-        """The wall clock was held against a signed time."""
-        if suspect and not self.clock_suspect:
+    def note_signed_time(self, signed_us: int) -> None:
+        """The issuer's time, just now: what the wall clock is held against from here on."""
+        self._signed_time = (signed_us, self.outside.clock.mono_us())
+        if self.clock_suspect:
             self.log.warning("clock_suspect")
-        self.clock_suspect = suspect
+
+    @property
+    def clock_suspect(self) -> bool:
+        """Whether the wall clock is over a minute away from the issuer's, gone on monotonically."""
+        if self._signed_time is None:
+            return False
+        clock, (signed_us, seen_us) = self.outside.clock, self._signed_time
+        skew_us = abs(clock.wall_us() - (signed_us + clock.mono_us() - seen_us))
+        return skew_us > limits.CLOCK_SUSPECT_SECONDS * 1_000_000
 
     # -- records of our own -------------------------------------------------------------------
 
@@ -323,7 +333,7 @@ def _connect(parts: Parts) -> None:
         spool=parts.spool,
         scribe=parts.scribe,
         tally=parts.tally,
-        store=parts.store,
+        store=parts.heads,
         clock=outside.clock,
         log=parts.log,
     )

@@ -254,11 +254,16 @@ async def find_dead(
     """Take and examine every dead directory under ``root``; oldest last record first.
 
     Directories with nothing in them are removed at once. One that others may write to, of a
-    newer format, or that cannot be read is left alone. Run it before ``Spool.open``.
+    newer format, or that cannot be read is left alone. Run it before ``Spool.open``. Raises
+    ConfigInvalid where ``root`` itself cannot be read.
     """
     dead: list[DeadInstance] = []
     alone: list[LeftAlone] = []
-    for instance in await disk.run(lambda files: _instances(files, root)):
+    try:
+        instances = await disk.run(lambda files: _instances(files, root))
+    except OSError as error:
+        raise ConfigInvalid(f"spool directory {root}: {error.strerror or error}") from error
+    for instance in instances:
         try:
             lock = await disk.run(partial(_take, root=root, instance=instance))
         except (OSError, ConfigInvalid) as error:

@@ -47,6 +47,7 @@ class Shelf:
         self._prepared: deque[Prepared] = deque()
         self._names = 0
         self._trim_through = -1
+        self._trimming = anyio.Lock()
         self._wanted = anyio.Event()
         self._ready = anyio.Event()
 
@@ -89,10 +90,16 @@ class Shelf:
         self.durable_hash = records[-1].hash
 
     async def _switch(self, next_seq: int) -> None:
+        waited_out = anyio.current_time() + limits.SEGMENT_WAIT_SECONDS_MAX
         while not self._prepared:
+            # Promised room that the volume does not have: who waits for these records must hear.
+            left_seconds = waited_out - anyio.current_time()
+            if left_seconds <= 0:
+                raise OSError(errno.ENOSPC, "the volume has no room for a promised segment")
             self._ready = anyio.Event()
             self._wanted.set()
-            await self._ready.wait()
+            with anyio.move_on_after(left_seconds):
+                await self._ready.wait()
         prepared, old = self._prepared[0], self._active
         salt = frame.segment_salt(self._instance, next_seq)
 
@@ -171,6 +178,11 @@ class Shelf:
         await self._trim()
 
     async def _trim(self) -> None:
+        # The writer and the shipper both come here: segments go in order, one at a time.
+        async with self._trimming:
+            await self._trim_in_order()
+
+    async def _trim_in_order(self) -> None:
         while len(self.bases) > 1 and self.bases[1] - 1 <= self._trim_through:
             base = self.bases.pop(0)
             try:

@@ -95,6 +95,32 @@ def test_a_value_too_long_refuses_its_whole_batch() -> None:
     assert b"model.tool" in served.application.received
 
 
+def test_a_batch_whose_messages_may_go_to_different_upstreams_goes_nowhere() -> None:
+    pinned = {"id": "pin", "effect": "oblige", "actions": ["tool_call"], "tools": ["tools/b"]}
+    rules = {
+        "grants": [{"id": "all", "actions": ["tool_call"]}],
+        "restrictions": [pinned | {"obligations": [{"upstreams": ["second"]}]}],
+    }
+    batch = sent([tool_call("a", 1), tool_call("b", 2)])
+    served = serve_one(head_of("/tools"), batch, text=json.dumps(rules))
+    assert [one.decision.outcome for one in served.place.decisions] == ["deny", "deny"]
+    assert served.place.far.calls == []
+    alone = serve_one(head_of("/tools"), sent([tool_call("b", 2)]), text=json.dumps(rules))
+    (completion,) = alone.place.completions
+    assert completion.upstream == "second"
+
+
+def test_a_denied_batch_costs_its_agent_a_denial_for_each_record() -> None:
+    batch = sent([tool_call("drop", number) for number in range(3)])
+
+    def prepare(place: Place) -> None:
+        place.change(denials=KeyedBuckets(1, 2, 8))
+
+    served = serve_one(MCP, batch, text=grant_of("ok"), prepare=prepare)
+    assert served.place.turned_away == {"too_many_denials": {"agent": 1}}
+    assert served.place.decisions == []
+
+
 def test_equal_messages_of_a_batch_are_decisions_of_their_own() -> None:
     served = serve_one(MCP, sent([tool_call("a", 1), tool_call("a", 1)]))
     ids = [one.id for one in served.place.decisions]

@@ -81,7 +81,7 @@ def test_before_anything_it_says_what_it_waits_for(directory: Path) -> None:
     ("happen", "why"),
     [
         (lambda world, parts: world.clock.step(26 * 3_600), "without a certificate too long"),
-        (lambda world, parts: parts.note_clock(True), "the clock is suspect"),
+        (lambda world, parts: parts.note_signed_time(0), "the clock is suspect"),
         (lambda world, parts: setattr(parts.in_flight, "draining", True), "draining"),
     ],
 )
