@@ -52,11 +52,20 @@ class CentralClient:
             return bytes(answer.read())
 
     def save(self, path: str, target: Path) -> int:
-        """Write the body of a GET to ``target``; returns its bytes. Raises InputOutputError."""
+        """Write the body of a GET to ``target``; returns its bytes. Raises InputOutputError.
+
+        ``target`` appears whole or not at all.
+        """
         written = 0
-        with self._asked("GET", path, None) as answer, target.open("wb") as file:
-            while chunk := answer.read(_CHUNK_BYTES):
-                written += file.write(chunk)
+        partial = target.with_name(f"{target.name}.part")
+        with self._asked("GET", path, None) as answer:
+            with partial.open("wb") as file:
+                while chunk := answer.read(_CHUNK_BYTES):
+                    written += file.write(chunk)
+            if answer.length:
+                # Reading in pieces, the library takes a connection that was cut for an end.
+                raise InputOutputError(f"{self._url}{path}: cut after {written} bytes")
+            partial.replace(target)
         return written
 
     @contextmanager
