@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.call import Protocol
 from gateway.identity_config import AgentConfig, IdentityConfig
+from gateway.snapshot import Snapshot
 from sidecar.app import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT, Announcement, Daemon
 from sidecar.config import (
     Central as CentralSettings,
@@ -85,7 +86,8 @@ def configuration(cache_directory: str, *, one_time: bool) -> SidecarConfig:
         upstreams=(
             UpstreamSettings(name="llm-1", url="https://llm-1.example", region="us"),
             UpstreamSettings(name="llm-2", url="https://llm-2.example", region="us"),
-            UpstreamSettings(name="tools", url="https://tools.example", region="local"),
+            UpstreamSettings(name="tools-1", url="https://tools-1.example", region="local"),
+            UpstreamSettings(name="tools-2", url="https://tools-2.example", region="local"),
         ),
         routes=(
             _route("openai", "/openai", "openai"),
@@ -102,7 +104,7 @@ def _route(name: str, prefix: str, protocol: Protocol) -> RouteSettings:
         prefix=prefix,
         protocol=protocol,
         server=name if tools else None,
-        upstreams=("tools",) if tools else ("llm-1", "llm-2"),
+        upstreams=("tools-1", "tools-2") if tools else ("llm-1", "llm-2"),
         first_byte_seconds_max=30.0,
         stream_idle_seconds_max=30.0,
     )
@@ -156,6 +158,7 @@ class Node:
         self.last_code: int | None = None
         self.last_lines: list[str] = []
         self.started = anyio.Event()
+        self.up_since = 0.0
         self._config = config
         self._clock = clock
         self._network = network
@@ -214,10 +217,11 @@ class Node:
         return code
 
     def _watched(self, watch: Watch) -> dict[str, Sending]:
-        upstreams = dict.fromkeys((*MODELS, TOOLS), watch.forwarding)
+        upstreams = dict.fromkeys((*MODELS, *TOOLS), watch.forwarding)
         return {AGENT_SOCKET: watch.answering, **upstreams}
 
     def _announced(self, announcement: Announcement) -> None:
+        self.up_since = anyio.current_time()
         self.started.set()
 
     def _keep(self) -> float:
@@ -258,12 +262,26 @@ class Node:
 
     # -- what may be asked
 
-    def version_in_force(self) -> int | None:
-        """The version of the policy that the daemon would decide by now."""
+    def snapshot_in_force(self) -> Snapshot | None:
+        """The policy that the daemon would decide by now."""
         if self.daemon is None or self.daemon.parts is None:
             return None
-        snapshot = self.daemon.parts.policy.current()
+        return self.daemon.parts.policy.current()
+
+    def version_in_force(self) -> int | None:
+        """The version of that policy."""
+        snapshot = self.snapshot_in_force()
         return None if snapshot is None else snapshot.version
+
+    @property
+    def up_seconds(self) -> float:
+        """For how long the present life has taken calls."""
+        return anyio.current_time() - self.up_since if self.started.is_set() else 0.0
+
+    @property
+    def clock_behind_seconds(self) -> float:
+        """How far this node's clock is behind the true one."""
+        return -self._clock.offset_us / 1e6
 
     def compare_status(self, *, quiet: bool) -> None:
         """Hold the daemon's status against the checker's own counts."""

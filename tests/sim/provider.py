@@ -20,7 +20,7 @@ from tests.sim.ledger import Ledger
 from tests.sim.net import Host
 
 MODELS: Final = ("llm-1.example:443", "llm-2.example:443")
-TOOLS: Final = "tools.example:443"
+TOOLS: Final = ("tools-1.example:443", "tools-2.example:443")
 
 _JSON: Final = (("content-type", "application/json"),)
 _EVENTS: Final = (("content-type", "text/event-stream"),)
@@ -65,7 +65,7 @@ class Provider:
         )
         limiter = anyio.CapacityLimiter(1_000)
         async with anyio.create_task_group() as tasks:
-            for address in (*MODELS, TOOLS):
+            for address in (*MODELS, *TOOLS):
                 listener = host.listen(address)
                 tasks.start_soon(
                     serve_listener, listener, lambda _: _PEER, self._handle, options, limiter
@@ -112,6 +112,9 @@ class Provider:
             if index % 4 == 0:
                 await anyio.sleep(self._chance.random() * 0.2)
         if cut:
+            # Some proxies end what was cut as if it were whole: only the last event tells.
+            if self._chance.random() < 0.5:
+                await incoming.end()
             incoming.abort()
             return
         await incoming.send(_event({"index": 0, "delta": {}, "finish_reason": "stop"}))

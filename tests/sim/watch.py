@@ -78,14 +78,17 @@ class Watch:
 
     def worked(self) -> None:
         """A piece of disk work is done."""
-        sizes = self._disk.entries.items()
-        taken = sum(
-            len(entry.written)
-            for path, entry in sizes
-            if entry is not None and path.startswith(self._root) and _is_counted(path)
-        )
+        taken = sum(size for path, size in self._sizes() if "/quarantine/" not in path)
+        # A start that finds damage keeps a copy of it, room or not.
         if taken > self._bytes_max:
             self._ledger.violate("quota", f"{taken} bytes of at most {self._bytes_max}")
+
+    def _sizes(self) -> list[tuple[str, int]]:
+        return [
+            (path, len(entry.written))
+            for path, entry in self._disk.entries.items()
+            if entry is not None and path.startswith(self._root) and not path.endswith(_NOTES)
+        ]
 
     def compare(self, status: DaemonStatus, *, quiet: bool) -> None:
         """``status`` was made at this moment; ``quiet``: nothing is under way."""
@@ -102,6 +105,10 @@ class Watch:
             self._complain(f"backlog_records {spool.backlog_records}")
         if quiet and spool.last_seq != spool.durable_seq:
             self._complain(f"last_seq {spool.last_seq}, durable_seq {spool.durable_seq}")
+        if quiet:
+            taken = sum(size for _, size in self._sizes())
+            if spool.bytes_used != taken:
+                self._complain(f"bytes_used {spool.bytes_used}, on the disk {taken}")
         told = sum(sum(one.values()) for one in status.counters.turned_away.values())
         seen = self._ledger.turned_away[self._life]
         if told < seen:
@@ -113,8 +120,3 @@ class Watch:
 
     def _complain(self, text: str) -> None:
         self._ledger.violate("status", f"life {self._life}: {text}")
-
-
-def _is_counted(path: str) -> bool:
-    """Segments and prepared ones. A start that finds damage keeps a copy of it, room or not."""
-    return "/quarantine/" not in path and not path.endswith(_NOTES)

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import random
 from collections import Counter
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from typing import Final, Literal, Protocol
 
 import anyio
@@ -88,6 +89,22 @@ class Weather:
         self._clock = clock
         self._chance = chance
         self._mean_seconds = mean_seconds
+        self._troubles = 0
+        self._calm_since = 0.0
+
+    @property
+    def calm_seconds(self) -> float:
+        """For how long nothing has stood between the daemon and the central services."""
+        return 0.0 if self._troubles else anyio.current_time() - self._calm_since
+
+    @contextmanager
+    def _troubling(self) -> Iterator[None]:
+        self._troubles += 1
+        try:
+            yield
+        finally:
+            self._troubles -= 1
+            self._calm_since = anyio.current_time()
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -144,25 +161,28 @@ class Weather:
         await self._publisher.unlock()
 
     async def _central_away(self) -> None:
-        places = self._chance.choice((self._network.refused, self._network.silent))
-        places.add(ADDRESS)
-        self._network.sever(ADDRESS)
-        await self._last(10, 1_500)
-        places.discard(ADDRESS)
+        with self._troubling():
+            places = self._chance.choice((self._network.refused, self._network.silent))
+            places.add(ADDRESS)
+            self._network.sever(ADDRESS)
+            await self._last(10, 1_500)
+            places.discard(ADDRESS)
 
     async def _central_cut(self) -> None:
-        self._network.cut_rate[ADDRESS] = self._chance.uniform(0.05, 0.5)
-        self._network.sever(ADDRESS)
-        await self._last(30, 300)
-        self._network.cut_rate.pop(ADDRESS, None)
-        self._network.sever(ADDRESS)
+        with self._troubling():
+            self._network.cut_rate[ADDRESS] = self._chance.uniform(0.05, 0.5)
+            self._network.sever(ADDRESS)
+            await self._last(30, 300)
+            self._network.cut_rate.pop(ADDRESS, None)
+            self._network.sever(ADDRESS)
 
     async def _central_slow(self) -> None:
-        self._network.latency[ADDRESS] = (0.0, self._chance.uniform(2.0, 15.0))
-        self._network.sever(ADDRESS)
-        await self._last(30, 300)
-        self._network.latency.pop(ADDRESS, None)
-        self._network.sever(ADDRESS)
+        with self._troubling():
+            self._network.latency[ADDRESS] = (0.0, self._chance.uniform(2.0, 15.0))
+            self._network.sever(ADDRESS)
+            await self._last(30, 300)
+            self._network.latency.pop(ADDRESS, None)
+            self._network.sever(ADDRESS)
 
     async def _central_twice(self) -> None:
         self._central.duplicate_rate = 0.5
@@ -170,7 +190,7 @@ class Weather:
         self._central.duplicate_rate = 0.0
 
     async def _upstream_away(self) -> None:
-        address = self._chance.choice((*MODELS, TOOLS))
+        address = self._chance.choice((*MODELS, *TOOLS))
         self._network.refused.add(address)
         if self._chance.random() < 0.5:
             self._network.sever(address)
@@ -178,7 +198,7 @@ class Weather:
         self._network.refused.discard(address)
 
     async def _upstream_cut(self) -> None:
-        for address in (*MODELS, TOOLS):
+        for address in (*MODELS, *TOOLS):
             self._network.sever(address, share=0.7)
 
     async def _agents_cut(self) -> None:
@@ -199,6 +219,7 @@ class Weather:
         self._daemons.fail_next_sync()
 
     async def _clock_step(self) -> None:
+        self._calm_since = anyio.current_time()
         self._clock.step(self._chance.choice((-3_600, -90, -5, 5, 50, 600)))
 
     async def _last(self, least_seconds: float, most_seconds: float) -> None:
