@@ -37,6 +37,8 @@ from gateway.io.entropy import SystemEntropy
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _WARM_CALLS = 400
+_HERE = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+"""``bench`` is not installed."""
 
 
 class Row(msgspec.Struct):
@@ -121,7 +123,7 @@ def run(calls: int, console: Console) -> Result:
 def _run(
     home: Home, children: Children, calls: int, clock: SystemClock, console: Console
 ) -> Result:
-    provider = children.start("provider", "bench.upstream")
+    provider = children.start("provider", "bench.upstream", environment=_HERE)
     port = provider.wait_ready()["port"]
     central = start_central(children, home, 0)
     publish(home, central, 1, clock)
@@ -156,7 +158,9 @@ def _start(
     children: Children, home: Home, module: str, arguments: list[str]
 ) -> tuple[float, Child]:
     began = time.perf_counter()
-    child = children.start("daemon", module, [*arguments, str(home.sidecar_toml)])
+    child = children.start(
+        "daemon", module, [*arguments, str(home.sidecar_toml)], environment=_HERE
+    )
     child.wait_ready()
     return time.perf_counter() - began, child
 

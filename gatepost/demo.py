@@ -191,7 +191,7 @@ def _call(
     with (
         log,
         subprocess.Popen(  # noqa: S603 - our own module, no shell
-            [sys.executable, "-m", "gatepost.demo_clients", *arguments],
+            [sys.executable, "-P", "-m", "gatepost.demo_clients", *arguments],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -243,8 +243,9 @@ def _verify(verdict: Verdict, audit: Path, fingerprint: str) -> None:
 
 
 def _verifier(export: Path, fingerprint: str) -> subprocess.CompletedProcess[bytes]:
+    options = ["--root", fingerprint, "--json"]
     return subprocess.run(  # noqa: S603 - our own module, no shell
-        [sys.executable, "-m", "gatepost", "verify", str(export), "--root", fingerprint, "--json"],
+        [sys.executable, "-P", "-m", "gatepost", "verify", str(export), *options],
         cwd=export.parent,
         capture_output=True,
         check=False,

@@ -17,6 +17,7 @@ import msgspec
 
 from gatepost.faults import InputOutputError
 from gateway import issuing, policy, seal
+from gateway.errors import DocumentInvalid
 from gateway.ports import Entropy
 
 TENANT: Final = "acme"
@@ -116,8 +117,20 @@ class Home:
         return seal.sha256_text(base64.b64decode(sealed.payload))
 
     def bundle(self, version: int, now_us: int) -> issuing.Issued:
-        """The policy in ``policy.json``, compiled, self-tested and signed as ``version``."""
-        content = policy.decode_policy(self.policy_json.read_bytes())
+        """The policy in ``policy.json``, compiled, self-tested and signed as ``version``.
+
+        Raises InputOutputError with the place of the error.
+        """
+        try:
+            return self._bundle(
+                policy.decode_policy(self.policy_json.read_bytes()), version, now_us
+            )
+        except DocumentInvalid as error:
+            raise InputOutputError(f"{self.policy_json}: {error.detail}") from error
+        except OSError as error:
+            raise InputOutputError(f"{self.policy_json}: {error.strerror}") from error
+
+    def _bundle(self, content: policy.Policy, version: int, now_us: int) -> issuing.Issued:
         return issuing.build_bundle(
             content,
             scope=SCOPE,

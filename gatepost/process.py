@@ -48,7 +48,8 @@ class Child:
         self.log = log
         with log.open("ab") as errors:
             self._process = subprocess.Popen(  # noqa: S603 - our own modules, no shell
-                [sys.executable, "-m", module, *arguments],
+                # -P: nothing of ours is imported from the directory that the command runs in.
+                [sys.executable, "-P", "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -40,8 +40,11 @@ def run(path: Path) -> None:
     """Run the daemon until SIGTERM. Exit 0 drained, 74 disk failed, 75 unsent, 78 configuration."""
     try:
         config = read(str(path))
-    except (OSError, ConfigInvalid) as error:
-        click.echo(f"gatepost: {path}: {error}", err=True)
+    except OSError as error:
+        click.echo(f"gatepost: {path}: {error.strerror}", err=True)
+        raise SystemExit(EXIT_CONFIGURATION) from error
+    except ConfigInvalid as error:
+        click.echo(f"gatepost: {error}", err=True)
         raise SystemExit(EXIT_CONFIGURATION) from error
     sys.setswitchinterval(_SWITCH_SECONDS)
     raise SystemExit(anyio.run(_serve, config, backend_options={"use_uvloop": _has_uvloop()}))

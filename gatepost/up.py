@@ -144,13 +144,15 @@ def _run(
     console.print(
         f"calls     http://127.0.0.1:{daemon.tcp_port}  and  {home.agent_socket}\n"
         f"probes    http://127.0.0.1:{daemon.probe_port}/readyz\n"
-        f"central   {central}\n"
+        f"central   {central}  (operator's token: {home.operator_token})\n"
+        f"root      {home.root_fingerprint}\n"
         f"policy    {home.policy_json}  (edit it and start again to publish)\n"
         f"logs      {home.logs}\n\n"
         f'in the agent\'s shell:  eval "$(gatepost env --config {home.sidecar_toml})"\n'
         f"to watch:              gatepost tail --config {home.sidecar_toml}\n"
         "to stop:               Ctrl-C",
         highlight=False,
+        soft_wrap=True,  # to be copied: a line break inside a command would change it
     )
     while True:
         for child in children.dead():

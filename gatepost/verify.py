@@ -30,6 +30,11 @@ _COLOURS: Final = {"true": "green", "false": "red", "incomplete": "yellow"}
 _LINE_BYTES_MAX: Final = 2 * limits.POLICY_BUNDLE_BYTES_MAX
 _FINGERPRINT: Final = re.compile(r"sha256:[0-9a-f]{64}")
 _LINES_PER_UPDATE: Final = 512
+_SUMMARIES: Final = {
+    0: "[green]all proved[/green]",
+    1: "[red]a check failed[/red]",
+    3: "[yellow]nothing is false, but something is not proved[/yellow] (exit code 3)",
+}
 
 
 @click.command()
@@ -117,3 +122,4 @@ def show(report: Report, console: Console) -> None:
             console.print(f"{verdict.name}: and {left} more")
     for notice in report.notices:
         console.print(cell(f"note: {notice}"))
+    console.print(f"[bold]{_SUMMARIES[report.exit_code]}[/bold]")
