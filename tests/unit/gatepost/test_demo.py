@@ -99,9 +99,8 @@ def printed(show: str, *arguments: object) -> str:
 def test_the_tables_show_calls_records_and_verdicts() -> None:
     denied = outcome(outcome="denied", exception="openai.PermissionDeniedError", detail="no: r1")
     calls = printed("calls", [ALLOWED, Row(call=denied, upstream_requests=0)])
-    assert "openai.PermissionDeniedError: no: r1" in calls
-    records = printed("records", [{"id": "019a0c6e-9d00-7abc-8def-0123456789ab", "model": "m"}])
-    assert "0123456789ab" in records
+    assert "openai.PermissionDeniedError" in calls
+    assert "gpt-6-mini" in printed("records", [{"id": "x", "model": "gpt-6-mini"}])
     verdicts = {"verdicts": [{"name": "signatures", "state": "true", "counted": 9}]}
     assert "signatures" in printed("verdict", verdicts, 1)
     assert "NOT found out" in printed("verdict", None, 0)
