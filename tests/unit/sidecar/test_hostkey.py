@@ -16,7 +16,7 @@ from gateway.io.disk import ThreadDisk
 from sidecar.hostkey import load_host_key, read_token
 from tests.sim.disk import Faults, PowerCut, SimDisk
 from tests.sim.entropy import SeededEntropy
-from tests.sim.loop import simulate
+from tests.sim.loop import elapse, simulate
 
 PATH = "/var/lib/gatepost/host.key"
 
@@ -86,7 +86,7 @@ def test_while_another_process_draws_it_is_waited_for() -> None:
     theirs = base64.b64encode(b"t" * 32)
 
     async def other() -> None:
-        await anyio.sleep(1)
+        await elapse(1)
         disk.put(PATH, theirs)
         disk.locks.clear()
 
