@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import click
+import msgspec
 
 from gatepost.faults import InputOutputError
 from gatepost.home import toml_text
@@ -102,6 +103,7 @@ upstreams = ["openai-us"]
 @click.option("--root", default=NO_ROOT, help="Fingerprint of root 1.")
 @click.option("--state", default="/var/lib/gatepost", show_default=True)
 @click.option("--runtime", default="/run/gatepost", show_default=True)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of words.")
 def init(
     path: Path,
     tenant: str,
@@ -112,6 +114,7 @@ def init(
     root: str,
     state: str,
     runtime: str,
+    as_json: bool,
 ) -> None:
     """Write a commented configuration to PATH."""
     words = {"name": path.name, "tenant": tenant, "region": region, "agent": agent}
@@ -129,6 +132,9 @@ def init(
         raise InputOutputError(f"{path} exists; choose another name or remove it") from error
     except OSError as error:
         raise InputOutputError(f"{path}: {error.strerror}") from error
+    if as_json:
+        click.echo(msgspec.json.encode({"written": str(path), "root_missing": root == NO_ROOT}))
+        return
     click.echo(f"wrote {path}; put the files it names in place, then: gatepost check-config {path}")
     if root == NO_ROOT:
         click.echo("trust.root_sha256 is a placeholder: ask the owner of the root for it")

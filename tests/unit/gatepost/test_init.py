@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,10 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     ended = gatepost("init", tmp_path / "absent" / "sidecar.toml")
     assert ended.code == 2
     assert "absent/sidecar.toml: No such file or directory" in ended.err
+
+
+def test_json_says_what_was_written_and_what_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "sidecar.toml"
+    ended = gatepost("init", path, "--json")
+    assert json.loads(ended.stdout) == {"written": str(path), "root_missing": True}
+    assert path.exists()
