@@ -82,5 +82,5 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
 def test_json_says_what_was_written_and_what_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "sidecar.toml"
     ended = gatepost("init", path, "--json")
-    assert json.loads(ended.stdout) == {"written": str(path), "root_missing": True}
+    assert json.loads(ended.out) == {"written": str(path), "root_missing": True}
     assert path.exists()
