@@ -17,7 +17,6 @@ from gatepost.central_client import CentralClient
 from gatepost.faults import InputOutputError
 from gatepost.home import REGION, SCOPE, TENANT, Home, toml_text
 from gatepost.process import Child, Children
-from gateway.errors import DocumentInvalid
 from gateway.ports import WallClock
 
 AGENT: Final = "demo-agent"
@@ -344,10 +343,7 @@ def publish(home: Home, central: str, version: int, clock: WallClock) -> str:
     Raises InputOutputError for a policy that no daemon would take, and with the service's own
     words if it refuses.
     """
-    try:
-        issued = home.bundle(version, clock.wall_us())
-    except DocumentInvalid as error:
-        raise InputOutputError(f"{home.policy_json}: {error}") from error
+    issued = home.bundle(version, clock.wall_us())
     operator(home, central).post(f"{_POLICY_PATH}/bundles", issued.envelope)
     return issued.digest
 
