@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from gatepost import configuration_page
 from gatepost.cli import main
 from gateway.errors import CODES
+from sidecar.config import parse
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -64,3 +66,12 @@ def test_every_refusal_that_the_docs_name_with_its_status_is_one() -> None:
             assert CODES[code].status == int(status), f"{page.name}: {status} {code}"
             named += 1
     assert named >= 5
+
+
+def test_the_configuration_in_the_pod_example_is_one() -> None:
+    manifest = (ROOT / "k8s" / "sidecar.yaml").read_text()
+    block = re.search(r"^  sidecar\.toml: \|\n((?: {4}.*\n|\n)+)", manifest, re.M)
+    assert block is not None
+    config = parse(textwrap.dedent(block[1]), "k8s/sidecar.yaml")
+    assert config.listen.agents[0].agent == config.listen.unix[0].agent
+    assert f"runAsUser: {config.listen.agents[0].uid}" in manifest
