@@ -16,6 +16,7 @@ import anyio
 import msgspec
 
 from gateway.call import Protocol
+from gateway.errors import TurnAway
 from gateway.identity_config import AgentConfig, IdentityConfig
 from gateway.snapshot import Snapshot
 from sidecar.app import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT, Announcement, Daemon
@@ -203,10 +204,15 @@ class Node:
             self._crash_scope = scope
             try:
                 code = await daemon.run(self._stop)
+            except TurnAway:
+                # Before anything was served: the command ends with this code.
+                code = EXIT_DISK_FAILED
             except (PowerCut, Exception, BaseExceptionGroup) as error:
                 if not disk.dead:
                     ledger.violate("faults", f"life {self.life} ended with {error!r}")
                     raise
+        if disk.dead:
+            code = None
         self._crash_scope = self.daemon = None
         self.started = anyio.Event()
         self.last_code = code
@@ -256,6 +262,9 @@ class Node:
             self._ledger.violate("exit", f"exit 0, not in the store: {unsent[:3]}")
         if code == EXIT_UNSENT and not left:
             self._ledger.violate("exit", "exit 75, and nothing is left in the spool")
+        failed_at = self.disk.faults.sync_error_at
+        if code == EXIT_DISK_FAILED and (failed_at is None or self.disk.syncs < failed_at):
+            self._ledger.violate("exit", "exit 74, and nothing was wrong with the disk")
         if code not in (EXIT_DRAINED, EXIT_UNSENT, EXIT_DISK_FAILED):
             self._ledger.violate("exit", f"exit {code}")
         self._ledger.counts[f"exit {code}"] += 1
