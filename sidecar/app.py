@@ -82,7 +82,8 @@ class Daemon:
     async def run(self, stop: anyio.Event) -> int:
         """Serve until ``stop`` is set or something fatal happens; returns the exit code.
 
-        Raises ConfigInvalid, ListenFailed and TurnAway (``disk_failed``) before anything was served.
+        Before anything was served, raises ConfigInvalid, ListenFailed, or TurnAway
+        (``disk_failed``).
         """
         self._log.info("starting", version=__version__)
         parts = self.parts = await self.build()
