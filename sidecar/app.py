@@ -220,14 +220,13 @@ class Daemon:
         parts.in_flight.cut_all("shutdown")
         with anyio.move_on_after(1.0):
             await parts.in_flight.wait_idle()
-        left = parts.shipper.backlog_records
         closed = False
         try:
             # A stalled disk must not outlive the grace period; shipping ends by itself before.
             with anyio.move_on_after(max(1.0, deadline + 1.0 - anyio.current_time())):
                 if parts.started.is_set():
                     await self._seal(parts)
-                left = await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
+                await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
                 await parts.spool.close()
                 closed = True
         except TurnAway as failed:
@@ -236,6 +235,8 @@ class Daemon:
             self._log.error("spool_failed", closed=closed)
             self._exit_code = EXIT_DISK_FAILED
             return
+        # Shipping goes on while the spool is closed: only now is it known what is left.
+        left = parts.shipper.backlog_records
         if parts.enroller.refused is not None:
             self._exit_code = EXIT_CONFIGURATION
         elif left or parts.left_alone:

@@ -44,6 +44,7 @@ class Shelf:
         self._instance = frame.instance_bytes(instance)
         self._quota = quota
         self._active: Segment | None = None
+        self._ended_at = 0
         self._prepared: deque[Prepared] = deque()
         self._names = 0
         self._trim_through = -1
@@ -53,8 +54,9 @@ class Shelf:
 
     @property
     def durable_end(self) -> int:
-        """Offset in the active segment before which every byte is durable."""
-        return 0 if self._active is None else self._active.at
+        """Offset in the newest segment before which every byte is durable; it stays true after
+        the end, because the shipper may still be reading while the spool is closed."""
+        return self._ended_at if self._active is None else self._active.at
 
     def path(self, base_seq: int) -> str:
         """The file of the segment that begins with ``base_seq``."""
@@ -201,9 +203,16 @@ class Shelf:
 
         await self._disk.run(unlink)
 
+    def _take_active(self) -> Segment | None:
+        active = self._active
+        if active is not None:
+            self._ended_at = active.at
+        self._active = None
+        return active
+
     async def finish(self, next_seq: int) -> None:
         """End the active segment and drop what was prepared. Raises OSError."""
-        active, self._active = self._active, None
+        active = self._take_active()
         if active is not None:
             await self._disk.run(lambda _: active.finish(next_seq))
         while self._prepared:
@@ -213,7 +222,7 @@ class Shelf:
 
     async def abandon(self) -> None:
         """Close every file as it is, without another sync."""
-        active, self._active = self._active, None
+        active = self._take_active()
         if active is not None:
             await self._disk.run(lambda _: active.abandon())
         while self._prepared:

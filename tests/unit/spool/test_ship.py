@@ -373,3 +373,18 @@ def test_a_chain_of_crashes_loses_nothing_and_stores_nothing_twice(seed: int) ->
 
     ship(last, disk=disk, number=9, seed=seed)
     assert len(kept) == written
+
+
+def test_a_spool_that_closes_under_the_shipper_takes_nothing_for_sent() -> None:
+    async def script(world: World) -> None:
+        world.certified = False
+        await world.commit(20)
+        await world.spool.commit(world.spool.kept_reservation(final=True), seal_draft())
+        await world.spool.close()
+        world.certified = True
+        world.shipper.wake()
+        await elapse(1)
+        assert (world.seqs, world.spool.acked_seq) == (list(range(21)), 20)
+
+    left = ship(script).disk.paths()
+    assert any(path.endswith(".log") for path in left)
