@@ -24,8 +24,9 @@ from sidecar.eventlog import EventLog
 from sidecar.outside import real_outside
 
 _SWITCH_SECONDS: Final = 0.001
-"""How long the disk thread may wait for a busy event loop to hand over the interpreter. With the
-default of 5 ms a commit took 8 ms under load that takes 1.5 ms with this."""
+"""How long the disk thread may wait for a busy event loop to hand over the interpreter. Beside a
+loop that never waits, a synced write took 8 ms with the default of 5 ms, 1.5 ms with this; in the
+benchmark, whose loop waits often, the two cannot be told apart."""
 
 
 @click.command()
