@@ -282,6 +282,7 @@ async def _open_spool(parts: Parts) -> None:
         parts.instance.sealer,
         parts.instance.id,
         dead_bytes=sum(dead.bytes_used for dead in parts.dead),
+        left_alone_bytes=sum(left.bytes_used for left in parts.left_alone),
         timer=lambda: outside.clock.mono_us() / 1e6,
     )
 

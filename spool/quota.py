@@ -16,8 +16,8 @@ class Quota:
     """Bytes of one spool root: taken, promised, and still to be had.
 
     ``active_bytes``: left for frames in the segment being written, or None without one.
-    ``prepared`` and ``segments``: whole files of ``segment_bytes``; ``other_bytes``: quarantine
-    and dead instances. ``may_grow`` is False while the volume refuses new segments.
+    ``prepared`` and ``segments``: whole files of ``segment_bytes``; the rest: quarantine,
+    dead instances, and those that could not be read. ``may_grow`` is False while the volume refuses new segments.
     """
 
     def __init__(self, bytes_max: int, segment_bytes: int) -> None:
@@ -28,6 +28,7 @@ class Quota:
         self.segments = 0
         self.quarantine_bytes = 0
         self.dead_bytes = 0
+        self.left_alone_bytes = 0
         self.reserved_bytes = 0
         self.pending_bytes = 0
         self.may_grow = True
@@ -36,7 +37,7 @@ class Quota:
     @property
     def used_bytes(self) -> int:
         whole = (self.segments + self.prepared) * self.segment_bytes
-        return whole + self.quarantine_bytes + self.dead_bytes
+        return whole + self.quarantine_bytes + self.dead_bytes + self.left_alone_bytes
 
     @property
     def growth(self) -> int:

@@ -11,6 +11,7 @@ the ``recovered`` record, which belongs into the successor's own chain.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from functools import partial
 
@@ -49,10 +50,14 @@ class Settled(msgspec.Struct, frozen=True):
 
 
 class LeftAlone(msgspec.Struct, frozen=True):
-    """A directory that was not touched, and why: the operator has to look."""
+    """A directory that was not touched, and why: the operator has to look.
+
+    ``bytes_used``: as far as it could be measured; it counts against the quota.
+    """
 
     instance: str
     why: str
+    bytes_used: int = 0
 
 
 class DeadInstance:
@@ -267,7 +272,7 @@ async def find_dead(
         try:
             lock = await disk.run(partial(_take, root=root, instance=instance))
         except (OSError, ConfigInvalid) as error:
-            alone.append(LeftAlone(instance, str(error)))
+            alone.append(await _left_alone(disk, root, instance, error))
             continue
         if lock is None:
             continue
@@ -284,11 +289,30 @@ async def find_dead(
                 await found.settle(disk, None, instance, wall_us)
         except (OSError, ConfigInvalid) as error:
             found.release()
-            alone.append(LeftAlone(instance, str(error)))
+            alone.append(await _left_alone(disk, root, instance, error))
             continue
         dead.append(found)
     dead.sort(key=lambda one: one.findings.last_id or "")
     return dead, alone
+
+
+async def _left_alone(disk: Disk, root: str, instance: str, error: Exception) -> LeftAlone:
+    sizes = await disk.run(partial(_sizes, directory=f"{root}/{instance}"))
+    return LeftAlone(instance, str(error), sum(sizes))
+
+
+def _sizes(files: FileSystem, directory: str) -> list[int]:
+    """Bytes of each file that can be looked at; directories in it are not gone into."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for name in files.list_directory(directory):
+            with contextlib.suppress(OSError):
+                file = files.open(f"{directory}/{name}", writable=False)
+                try:
+                    found.append(file.size())
+                finally:
+                    file.close()
+    return found
 
 
 def newest(dead: Sequence[DeadInstance]) -> Continues | None:

@@ -92,12 +92,14 @@ class Spool:
         instance: str,
         *,
         dead_bytes: int = 0,
+        left_alone_bytes: int = 0,
         timer: Callable[[], float] = anyio.current_time,
     ) -> Spool:
         """A spool for a new instance, whose directory must not hold records yet.
 
-        ``dead_bytes``: what recovered instances still take of the quota. Without room for a
-        first segment the spool opens all the same, as full, so that they can be shipped.
+        ``dead_bytes``: what recovered instances still take of the quota; ``left_alone_bytes``:
+        what those take that could not be read, for as long as this process lives. Without room
+        for a first segment the spool opens all the same, as full, so that they can be shipped.
         ``timer``: seconds, for the times in the status; a loop's own clock may tick in
         milliseconds, as uvloop's does.
         Raises ConfigInvalid (place, rights, quota) and TurnAway (``disk_failed``).
@@ -106,6 +108,7 @@ class Spool:
         lock = await home.make_home(disk, config.directory, instance)
         spool = cls(disk, config, sealer, instance, lock, timer)
         spool.quota.dead_bytes = dead_bytes
+        spool.quota.left_alone_bytes = left_alone_bytes
         try:
             await spool.shelf.start()
         except OSError as error:

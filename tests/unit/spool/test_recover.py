@@ -164,6 +164,7 @@ def test_a_directory_that_others_may_write_to_is_left_alone() -> None:
     dead, (alone,) = recover(disk)
     assert dead == []
     assert "chmod go-w" in alone.why
+    assert alone.bytes_used == sum(len(disk.content(path)) for path in disk.paths())
 
 
 def test_a_disk_that_cannot_make_it_durable_leaves_the_directory_alone() -> None:
