@@ -17,7 +17,8 @@ class Quota:
 
     ``active_bytes``: left for frames in the segment being written, or None without one.
     ``prepared`` and ``segments``: whole files of ``segment_bytes``; the rest: quarantine,
-    dead instances, and those that could not be read. ``may_grow`` is False while the volume refuses new segments.
+    dead instances, and those that could not be read. ``may_grow`` is False while the volume
+    refuses new segments.
     """
 
     def __init__(self, bytes_max: int, segment_bytes: int) -> None:
