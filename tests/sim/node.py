@@ -57,6 +57,7 @@ HOST_KEY: Final = "/etc/gatepost/host.key"
 TOKEN: Final = "/etc/gatepost/token"
 PROBE: Final = "0.0.0.0:4142"
 _SPOOL_BYTES_MAX: Final = 2 * 1024 * 1024
+_STALLED_SECONDS: Final = 0.2
 _FAULTS_OF_OURS: Final = frozenset({"exchange_failed", "forward_failed", "connection_failed"})
 
 
@@ -199,6 +200,7 @@ class Node:
         daemon = Daemon(self._config, outside, EventLog(self._clock, log), self._announced)
         self.daemon = daemon
         watch.version_in_force = self.version_in_force
+        watch.is_built = lambda: daemon.parts is not None
         code: int | None = None
         with anyio.CancelScope() as scope:
             self._crash_scope = scope
@@ -263,7 +265,10 @@ class Node:
         if code == EXIT_UNSENT and not left:
             self._ledger.violate("exit", "exit 75, and nothing is left in the spool")
         failed_at = self.disk.faults.sync_error_at
-        if code == EXIT_DISK_FAILED and (failed_at is None or self.disk.syncs < failed_at):
+        sound = failed_at is None or self.disk.syncs < failed_at
+        # A disk that stalls for longer than the grace period has failed, too.
+        sound = sound and self.disk.faults.flush_seconds < _STALLED_SECONDS
+        if code == EXIT_DISK_FAILED and sound:
             self._ledger.violate("exit", "exit 74, and nothing was wrong with the disk")
         if code not in (EXIT_DRAINED, EXIT_UNSENT, EXIT_DISK_FAILED):
             self._ledger.violate("exit", f"exit {code}")

@@ -26,13 +26,15 @@ _INTERIM: Final = b"HTTP/1.1 1"
 
 
 class Watch:
-    """Watches one life of the daemon on ``disk``. ``version_in_force``: of its policy, now."""
+    """Watches one life of the daemon on ``disk``. ``version_in_force``: of its policy, now;
+    ``is_built``: whether its parts are there, and running."""
 
     def __init__(
         self, life: int, disk: SimDisk, root: str, bytes_max: int, ledger: Ledger, central: Central
     ) -> None:
         self.index = DurableIndex(disk, root)
         self.version_in_force: Callable[[], int | None] = lambda: None
+        self.is_built: Callable[[], bool] = lambda: False
         self._life = life
         self._disk = disk
         self._root = root
@@ -78,16 +80,19 @@ class Watch:
 
     def worked(self) -> None:
         """A piece of disk work is done."""
+        if not self.is_built():
+            return  # a power cut brings removed names back, until the start has removed them again
         taken = sum(size for path, size in self._sizes() if "/quarantine/" not in path)
         # A start that finds damage keeps a copy of it, room or not.
         if taken > self._bytes_max:
             self._ledger.violate("quota", f"{taken} bytes of at most {self._bytes_max}")
 
-    def _sizes(self) -> list[tuple[str, int]]:
+    def _sizes(self, *, notes: bool = False) -> list[tuple[str, int]]:
         return [
             (path, len(entry.written))
             for path, entry in self._disk.entries.items()
-            if entry is not None and path.startswith(self._root) and not path.endswith(_NOTES)
+            if entry is not None and path.startswith(self._root)
+            if notes or not path.endswith(_NOTES)
         ]
 
     def compare(self, status: DaemonStatus, *, quiet: bool) -> None:
@@ -106,7 +111,8 @@ class Watch:
         if quiet and spool.last_seq != spool.durable_seq:
             self._complain(f"last_seq {spool.last_seq}, durable_seq {spool.durable_seq}")
         if quiet:
-            most = sum(size for _, size in self._sizes())
+            # Notes are counted where a directory could not be read.
+            most = sum(size for _, size in self._sizes(notes=True))
             # A segment that is being prepared counts once it is whole.
             least = sum(size for path, size in self._sizes() if not path.endswith(".tmp"))
             if not least <= spool.bytes_used <= most:

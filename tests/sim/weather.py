@@ -150,7 +150,17 @@ class Weather:
             self._daemons.arm(kind, under)
 
     async def _stop(self) -> None:
-        self._daemons.stop()
+        """Mostly in fair weather; sometimes while nothing can be shipped, or until just then."""
+        if self._chance.random() < 0.6:
+            self._daemons.stop()
+            return
+        with self._troubling():
+            self._network.refused.add(ADDRESS)
+            self._network.sever(ADDRESS)
+            await self._last(0, 40)
+            self._daemons.stop()
+            await self._last(15, 40)
+            self._network.refused.discard(ADDRESS)
 
     async def _publish(self) -> None:
         await self._publisher.publish()
