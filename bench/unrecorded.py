@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.ports import Receipt, Reservation
 from gateway.record import Record
+from gateway.world import World
 from sidecar.app import Announcement, Daemon
 from sidecar.config import SidecarConfig, parse
 from sidecar.eventlog import EventLog
@@ -41,10 +42,8 @@ class ForgetfulLog:
 
 
 class UnrecordedDaemon(Daemon):
-    async def build(self) -> Parts:
-        parts = await super().build()
-        parts.world = msgspec.structs.replace(parts.world, log=ForgetfulLog())
-        return parts
+    def world(self, parts: Parts) -> World:
+        return msgspec.structs.replace(super().world(parts), log=ForgetfulLog())
 
 
 def _announce(announcement: Announcement) -> None:

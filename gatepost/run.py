@@ -18,9 +18,10 @@ import click
 import msgspec
 
 from gateway.errors import ConfigInvalid, ListenFailed, TurnAway
-from sidecar.app import EXIT_CONFIGURATION, EXIT_DISK_FAILED, Announcement, Daemon
+from sidecar.app import Announcement, Daemon
 from sidecar.config import SidecarConfig, read
 from sidecar.eventlog import EventLog
+from sidecar.lifecycle import EXIT_CONFIGURATION, EXIT_DISK_FAILED
 from sidecar.outside import real_outside
 
 _SWITCH_SECONDS: Final = 0.001

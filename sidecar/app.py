@@ -1,43 +1,28 @@
-"""The daemon's composition root: builds every part, runs them in one task group, drains.
+"""The daemon beside the agent: every part, every listener, from start to exit.
 
-Owns: the order of a start (policy and key, spool, first records, listeners) and of a stop
-(listeners, calls, seal, shipping), and the exit code. Refuses: the work itself. Given another
+Owns: putting the call path and its listeners into the life of a daemon (``lifecycle.py``).
+Refuses: the work itself. A daemon that listens has a durable start record. Given another
 ``Outside`` the same code runs in the simulated world.
-
-Exit codes: 0 drained, 74 the disk failed, 75 records are left unsent, 78 configuration.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from typing import Final
 
 import anyio
 import msgspec
 from anyio.abc import TaskGroup
 
-from gateway import __version__, limits
-from gateway.errors import TurnAway
-from gateway.io.serve import serve_listener
-from gateway.seal import sha256_text
-from sidecar import journal
+from gateway.world import World
+from sidecar.call_path import CallPath
 from sidecar.config import SidecarConfig
 from sidecar.doors import Door, call_doors, operator_doors
 from sidecar.eventlog import EventLog
+from sidecar.lifecycle import Lifecycle
 from sidecar.outside import Outside
 from sidecar.parts import Parts, build_parts
 from sidecar.reporting import daemon_status
 from sidecar.status import DaemonStatus
-from spool.examine import split_findings
-from spool.recover import DeadInstance
-
-EXIT_DRAINED: Final = 0
-EXIT_DISK_FAILED: Final = 74
-EXIT_UNSENT: Final = 75
-EXIT_CONFIGURATION: Final = 78
-
-_SHIP_SHARE: Final = 0.4
-"""Of the grace period: what shipping may use after the last call ended."""
 
 
 class Announcement(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +35,8 @@ class Announcement(msgspec.Struct, frozen=True, kw_only=True):
     probe_port: int | None
 
 
-class Daemon:
-    """One process instance from start to exit."""
+class Daemon(Lifecycle):
+    """The daemon that serves calls."""
 
     def __init__(
         self,
@@ -60,199 +45,51 @@ class Daemon:
         log: EventLog,
         announce: Callable[[Announcement], None],
     ) -> None:
-        self._config = config
-        self._outside = outside
-        self._log = log
+        super().__init__(config, outside, log)
         self._announce = announce
-        self._doors: list[Door] = []
-        self._connections = anyio.CapacityLimiter(limits.CONNECTIONS_MAX)
-        self._exit_code = EXIT_DRAINED
-        self.parts: Parts | None = None
-
-    def status(self) -> DaemonStatus:
-        """The whole state, for operators and probes."""
-        assert self.parts is not None
-        listening = [(door.name, door.listening) for door in self._doors]
-        return daemon_status(self._config, self.parts, listening)
+        self._calls: CallPath
 
     async def build(self) -> Parts:
-        """Every part, wired and not yet running."""
+        self._calls = await CallPath.load(self._config, self._outside, self._log)
         return await build_parts(self._config, self._outside, self._log)
 
     async def run(self, stop: anyio.Event) -> int:
-        """Serve until ``stop`` is set or something fatal happens; returns the exit code.
-
-        Before anything was served, raises ConfigInvalid, ListenFailed, or TurnAway
-        (``disk_failed``).
-        """
-        self._log.info("starting", version=__version__)
-        parts = self.parts = await self.build()
         try:
-            async with anyio.create_task_group() as tasks:
-                self._start_tasks(parts, tasks)
-                async with anyio.create_task_group() as beginning:
-                    beginning.start_soon(self._begin, parts, tasks)
-                    await self._wait_for_end(parts, stop)
-                    # A start that waits for room on the disk must not outlive its own end.
-                    beginning.cancel_scope.cancel()
-                await self._drain(parts)
-                tasks.cancel_scope.cancel()
+            return await super().run(stop)
         finally:
-            with anyio.CancelScope(shield=True):
-                for door in self._doors:
-                    await door.listening.aclose()
-                await parts.aclose()
-        self._log.info("stopped", code=self._exit_code)
-        return self._exit_code
+            if self.parts is not None:
+                with anyio.CancelScope(shield=True):
+                    await self._calls.aclose()
 
-    async def _begin(self, parts: Parts, tasks: TaskGroup) -> None:
-        """Operators may look from the first moment; calls come in after the first record."""
-        await self._open(operator_doors(self._config, parts, self._outside, self.status), tasks)
-        try:
-            await self._first_records(parts)
-        except TurnAway as failed:
-            # The disk failed, and whoever waits for that ends the daemon with its exit code.
-            self._log.error("spool_failed", code=failed.code)
-            return
-        await self._open(call_doors(self._config, parts, self._outside), tasks)
-        self._announce(_announcement(parts.instance.id, self._doors))
+    def world(self, parts: Parts) -> World:
+        """What an exchange sees."""
+        return self._calls.world(parts)
 
-    def _start_tasks(self, parts: Parts, tasks: TaskGroup) -> None:
-        tasks.start_soon(parts.spool.run)
-        tasks.start_soon(parts.policy.run)
-        tasks.start_soon(parts.enroller.run)
-        tasks.start_soon(parts.shipper.run)
-        tasks.start_soon(parts.upkeep.run_heartbeats)
-        tasks.start_soon(parts.upkeep.run_chain_heads)
-        tasks.start_soon(parts.watch_lock)
-        tasks.start_soon(parts.in_flight.watch_hang_ups)
-        tasks.start_soon(parts.keys.run)
+    def status(self) -> DaemonStatus:
+        assert self.parts is not None
+        listening = [(door.name, door.listening) for door in self._doors]
+        return daemon_status(
+            self._config, self.parts, listening, credentials=self._calls.credentials.status()
+        )
 
-    async def _first_records(self, parts: Parts) -> None:
-        """``start`` is the first of the chain, then what was found of dead instances."""
+    def operator_doors(self, parts: Parts) -> AsyncIterator[Door]:
+        return operator_doors(self._config.listen, parts, self.status)
+
+    async def wait_to_begin(self, parts: Parts) -> None:
+        """A call that comes before certificate and policy is decided all the same: wait briefly."""
         with anyio.move_on_after(self._config.enrolment.wait_ms / 1000):
             await parts.instance.certified.wait()
             # On an empty volume the first calls would be refused for want of a policy.
             await parts.policy.wait_held()
-        reservation = await parts.own_room()
-        start = journal.start(
-            parts.scribe,
-            self._outside.clock.wall_us(),
-            public=parts.instance.signer.public,
-            certificate=parts.instance.certificate_envelope,
-            config_digest=sha256_text(msgspec.json.encode(self._config)),
-            build=f"gatepost/{__version__}",
-            continues=parts.continues,
-            continues_reason=parts.continues_reason,
-        )
-        commit = parts.spool.submit(reservation, start)
-        # A certificate that comes from here on needs a record of its own.
-        parts.started.set()
-        await commit.wait()
-        for dead in parts.dead:
-            await self._record_recovery(parts, dead)
-        parts.shipper.wake()
 
-    async def _record_recovery(self, parts: Parts, dead: DeadInstance) -> None:
-        """Say in our own chain what was found of a dead instance, once."""
-        wall_us = self._outside.clock.wall_us()
-        receipt = None
-        if dead.needs_record:
-            for found in split_findings(dead.findings):
-                receipt = await parts.write_own(journal.recovered(parts.scribe, wall_us, found))
-        if dead.settled is None:
-            try:
-                await dead.settle(self._outside.disk, receipt, parts.instance.id, wall_us)
-            except OSError as error:
-                # Shipping goes on; the next start says it again.
-                reason = f"cannot be marked as recorded: {error}"
-                self._log.error("recovery_failed", instance=dead.instance, reason=reason)
-        self._log.info(
-            "recovered",
-            instance=dead.instance,
-            records=dead.findings.records,
-            cut_bytes=dead.findings.cut_bytes,
-        )
-
-    async def _open(self, opening: AsyncIterator[Door], tasks: TaskGroup) -> None:
-        async for door in opening:
-            self._doors.append(door)
-            tasks.start_soon(
-                serve_listener,
-                door.listening,
-                door.identify,
-                door.handle,
-                door.options,
-                self._connections,
-            )
-            self._log.info("listening", name=door.name, address=door.listening.address)
-
-    async def _wait_for_end(self, parts: Parts, stop: anyio.Event) -> None:
-        """Until a signal, a failed disk, or a refusal of the issuer that is final."""
-        async with anyio.create_task_group() as waiting:
-
-            async def first(wait: Callable[[], object]) -> None:
-                await wait()  # type: ignore[misc]  # each is an async method
-                waiting.cancel_scope.cancel()
-
-            waiting.start_soon(first, stop.wait)
-            waiting.start_soon(first, parts.spool.failed.wait)
-            waiting.start_soon(first, parts.enroller.refused_for_good.wait)
-
-    async def _drain(self, parts: Parts) -> None:
-        """No new calls; the open ones end or are cut; seal; ship what can be shipped."""
-        deadline = anyio.current_time() + self._config.grace_seconds
-        self._log.info("draining", calls=parts.in_flight.calls)
-        parts.in_flight.draining = True
-        for door in self._doors:
-            if door.takes_calls:
-                await door.listening.aclose()
-        if parts.spool.failed.is_set():
-            parts.in_flight.cut_all("shutdown")
-            self._log.error("spool_failed")
-            self._exit_code = EXIT_DISK_FAILED
-            return
-        ship_seconds = self._config.grace_seconds * _SHIP_SHARE
-        with anyio.move_on_after(max(0.0, deadline - ship_seconds - anyio.current_time())):
-            await parts.in_flight.wait_idle()
-        # A call still being read must not rule behind the cut: its end would follow the seal.
-        parts.spool.stop_admitting()
-        parts.in_flight.cut_all("shutdown")
-        with anyio.move_on_after(1.0):
-            await parts.in_flight.wait_idle()
-        closed = False
-        try:
-            # A stalled disk must not outlive the grace period; shipping ends by itself before.
-            with anyio.move_on_after(max(1.0, deadline + 1.0 - anyio.current_time())):
-                if parts.started.is_set():
-                    await self._seal(parts)
-                await parts.shipper.drain(max(0.5, deadline - anyio.current_time()))
-                await parts.spool.close()
-                closed = True
-        except TurnAway as failed:
-            self._log.error("spool_failed", code=failed.code)
-        if parts.spool.failed.is_set() or not closed:
-            self._log.error("spool_failed", closed=closed)
-            self._exit_code = EXIT_DISK_FAILED
-            return
-        # Shipping goes on while the spool is closed: only now is it known what is left.
-        left = parts.shipper.backlog_records
-        if parts.enroller.refused is not None:
-            self._exit_code = EXIT_CONFIGURATION
-        elif left or parts.left_alone:
-            # What could not be read was not sent either.
-            self._exit_code = EXIT_UNSENT
-        self._log.info("drained", left=left)
-
-    async def _seal(self, parts: Parts) -> None:
-        """End the chain, if the volume has room; without it a successor says where it ended."""
-        draft = journal.seal(parts.scribe, self._outside.clock.wall_us(), parts.tally.counters())
-        try:
-            await parts.write_own(draft, final=True)
-        except TurnAway as failed:
-            if failed.code != "spool_full":
-                raise
-            self._log.warning("spool_full")
+    async def work(self, parts: Parts, tasks: TaskGroup) -> None:
+        """Calls come in after the first record."""
+        tasks.start_soon(parts.watch_lock)
+        tasks.start_soon(parts.in_flight.watch_hang_ups)
+        tasks.start_soon(self._calls.keys.run)
+        doors = call_doors(self._config.listen, parts, self.world(parts))
+        await self.open(doors, tasks)
+        self._announce(_announcement(parts.instance.id, self._doors))
 
 
 def _announcement(instance: str, doors: list[Door]) -> Announcement:

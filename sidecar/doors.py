@@ -1,7 +1,7 @@
 """The daemon's listeners: calls on Unix sockets and loopback, operators, probes.
 
 Owns: opening them all (or none) and what each serves. Refuses: serving before the first record
-is durable (``app.py`` opens them) and taking a port that somebody else has.
+is durable (``lifecycle.py`` opens them) and taking a port that somebody else has.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from gateway.call import Peer
 from gateway.exchange import handle_exchange
 from gateway.io.incoming import ServeOptions
 from gateway.wire import Incoming
+from gateway.world import World
 from sidecar.callers import TCP_LISTENER, Callers
-from sidecar.config import SidecarConfig
+from sidecar.config import Listen
 from sidecar.metrics import Metrics
 from sidecar.operators import Operators, Probes
 from sidecar.outside import Listening, Outside
@@ -46,15 +47,15 @@ class Door(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind in ("unix", "tcp")
 
 
-async def call_doors(config: SidecarConfig, parts: Parts, outside: Outside) -> AsyncIterator[Door]:
+async def call_doors(listen: Listen, parts: Parts, world: World) -> AsyncIterator[Door]:
     """Open the listeners that take calls, one by one. Raises ListenFailed."""
-    network = outside.network
-    callers = Callers(config.listen, network)
+    network = parts.outside.network
+    callers = Callers(listen, network)
 
     async def handle(incoming: Incoming) -> None:
-        await handle_exchange(incoming, parts.world)
+        await handle_exchange(incoming, world)
 
-    for entry in config.listen.unix:
+    for entry in listen.unix:
         yield Door(
             kind="unix",
             name=entry.name,
@@ -65,9 +66,9 @@ async def call_doors(config: SidecarConfig, parts: Parts, outside: Outside) -> A
             handle=handle,
             options=_options(parts, entry.name, None),
         )
-    if config.listen.tcp:
-        hosts = frozenset(host.lower().strip("[]") for host in config.listen.tcp_hosts)
-        for listening in await network.listen_loopback(config.listen.tcp_port):
+    if listen.tcp:
+        hosts = frozenset(host.lower().strip("[]") for host in listen.tcp_hosts)
+        for listening in await network.listen_loopback(listen.tcp_port):
             yield Door(
                 kind="tcp",
                 name=TCP_LISTENER,
@@ -79,31 +80,34 @@ async def call_doors(config: SidecarConfig, parts: Parts, outside: Outside) -> A
 
 
 async def operator_doors(
-    config: SidecarConfig, parts: Parts, outside: Outside, status: Callable[[], DaemonStatus]
+    listen: Listen, parts: Parts, status: Callable[[], DaemonStatus]
 ) -> AsyncIterator[Door]:
     """Open the admin socket and the probe port. Raises ListenFailed."""
-    network = outside.network
-    operators = Operators(status, parts.policy.refresh, parts.recent, parts.spool.wait_change)
-    yield Door(
-        kind="admin",
-        name="admin",
-        listening=await network.listen_unix(
-            config.listen.admin_socket, group=None, mode=ADMIN_SOCKET_MODE
-        ),
-        identify=partial(_operator, outside, "admin"),
-        handle=operators.handle,
-        options=_options(parts, "admin", None, draining=lambda: False),
-    )
-    if config.listen.probe:
+    yield await admin_door(listen.admin_socket, parts, status)
+    if listen.probe:
         probes = Probes(status, Metrics(status))
+        network = parts.outside.network
         yield Door(
             kind="probe",
             name="probe",
-            listening=await network.listen_tcp(config.listen.probe_host, config.listen.probe_port),
+            listening=await network.listen_tcp(listen.probe_host, listen.probe_port),
             identify=_anybody,
             handle=probes.handle,
             options=_options(parts, "probe", None, draining=lambda: False),
         )
+
+
+async def admin_door(path: str, parts: Parts, status: Callable[[], DaemonStatus]) -> Door:
+    """Open the operators' socket at ``path``. Raises ListenFailed."""
+    operators = Operators(status, parts.policy.refresh, parts.recent, parts.spool.wait_change)
+    return Door(
+        kind="admin",
+        name="admin",
+        listening=await parts.outside.network.listen_unix(path, group=None, mode=ADMIN_SOCKET_MODE),
+        identify=partial(_operator, parts.outside, "admin"),
+        handle=operators.handle,
+        options=_options(parts, "admin", None, draining=lambda: False),
+    )
 
 
 def _options(

@@ -1,7 +1,7 @@
 """Drafts of the records that an instance writes about itself.
 
 Owns: start, heartbeat, rotate, recovered and seal, one function each. Refuses: sealing and
-writing them (the spool does) and knowing when (``app.py`` and its tasks do).
+writing them (the spool does) and knowing when (``lifecycle.py`` and its tasks do).
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""The parts of a daemon, built and wired but not yet running.
+"""The parts of every daemon, built and wired but not yet running.
 
-Owns: the order of building (policy and key before the spool, the spool before the call path)
-and the callbacks between parts. Refuses: running them (``app.py``) and any part's own work.
+Owns: the order of building (policy and key before the spool) and the callbacks between parts.
+Refuses: running them (``lifecycle.py``), what only calls need (``call_path.py``), and any part's
+own work.
 """
 
 from __future__ import annotations
@@ -9,37 +10,27 @@ from __future__ import annotations
 import anyio
 
 from gateway import __version__, documents, limits, record
-from gateway.call import Head, Peer, Principal
 from gateway.documents import Envelope, KeyCert, RequestOf
 from gateway.errors import ConfigInvalid, TurnAway
 from gateway.inflight import InFlight
-from gateway.io.credentials import CredentialFile, Credentials
 from gateway.io.service import CentralService
-from gateway.io.upstream import UpstreamPool
-from gateway.lineage import Lineage
 from gateway.ports import Receipt, Reservation
-from gateway.rate import KeyedBuckets
 from gateway.recording import Scribe
 from gateway.roots import role_keys
-from gateway.routes import RouteTable
 from gateway.seal import Signer
 from gateway.tally import Tally
 from gateway.timestamp import time_micros
-from gateway.world import World
 from policy_cache.cache import PolicyCache
 from policy_cache.config import CacheConfig
 from policy_cache.fetch import ServiceSource
 from sidecar import journal
-from sidecar.classifying import Classifying, load_classifier
 from sidecar.config import SidecarConfig
 from sidecar.enrol import Enroller, Place
 from sidecar.eventlog import EventLog
 from sidecar.hostkey import load_host_key, read_token
 from sidecar.instance import Instance
-from sidecar.keyfiles import KeyFiles
 from sidecar.outside import Outside
 from sidecar.recent import RecentDecisions
-from sidecar.route_config import built_routes
 from sidecar.upkeep import Upkeep
 from spool.recover import DeadInstance, LeftAlone, find_dead, newest
 from spool.ship import Shipper
@@ -47,8 +38,6 @@ from spool.spool import Spool
 
 _ROOM_SECONDS = 1.0
 """Between two looks for room; nothing tells when a volume has some again."""
-_KEYS_MAX = 4_096
-"""Callers and agents that a rate limit remembers one by one."""
 
 
 class Parts:
@@ -76,21 +65,17 @@ class Parts:
         self.heads = self._service(central.store_url or central.url)
         self.issuer = self._service(central.issuer_url or central.url)
         self.policy_service = self._service(central.url)
-        self.upstreams = UpstreamPool(outside.network.upstreams)
         self._signed_time: tuple[int, int] | None = None
         self.dead: list[DeadInstance] = []
         self.left_alone: list[LeftAlone] = []
         self.started = anyio.Event()
         self.continues: record.Continues | None = None
         self.continues_reason: str | None = None
-        self.keys: KeyFiles
         self.policy: PolicyCache
         self.spool: Spool
         self.shipper: Shipper
         self.enroller: Enroller
         self.upkeep: Upkeep
-        self.world: World
-        self.credentials: Credentials
 
     def _service(self, url: str) -> CentralService:
         audience = self.config.central.audience
@@ -108,7 +93,6 @@ class Parts:
 
     async def aclose(self) -> None:
         """Close idle connections and give the policy directory's lock back."""
-        await self.upstreams.aclose()
         for service in (self.store, self.heads, self.issuer, self.policy_service):
             await service.aclose()
         await self.policy.aclose()
@@ -233,12 +217,6 @@ class Parts:
 async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) -> Parts:
     """Build and wire everything. Raises ConfigInvalid; nothing listens yet."""
     parts = Parts(config, outside, log)
-    parts.credentials = Credentials(
-        {entry.id: CredentialFile(entry.file, entry.style) for entry in config.credentials}
-    )
-    classifier = await load_classifier(config.classification, threads=outside.threads)
-    classifying = Classifying(classifier, outside.threads)
-    parts.keys = KeyFiles(config.identity, log, watch=outside.threads)
     parts.policy = PolicyCache(
         ServiceSource(parts.policy_service, config.policy.scope),
         outside.disk,
@@ -262,7 +240,6 @@ async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) ->
     await parts.policy.load()
     await _open_spool(parts)
     _connect(parts)
-    parts.world = _world(parts, classifying)
     return parts
 
 
@@ -337,37 +314,4 @@ def _connect(parts: Parts) -> None:
         store=parts.heads,
         clock=outside.clock,
         log=parts.log,
-    )
-
-
-def _world(parts: Parts, classifying: Classifying) -> World:
-    def identify(peer: Peer, head: Head, now_us: int) -> Principal:
-        return parts.keys.current.identify(peer, head, now_us)
-
-    def credentials(credential_id: str | None) -> tuple[tuple[str, str], ...]:
-        return () if credential_id is None else parts.credentials.headers_for(credential_id)
-
-    return World(
-        routes=RouteTable(built_routes(parts.config.upstreams, parts.config.routes)),
-        identify=identify,
-        classify=classifying.classify,
-        policy=parts.policy.current,
-        signed_time_us=parts.policy.signed_time_us,
-        log=parts.spool,
-        upstreams=parts.upstreams,
-        credentials=credentials,
-        scribe=parts.scribe,
-        tally=parts.tally,
-        decided=parts.decided,
-        in_flight=parts.in_flight,
-        clock=parts.outside.clock,
-        lineage=Lineage(parts.issuer_keys),
-        identity_failures=KeyedBuckets(
-            limits.IDENTITY_FAILURES_PER_SECOND_MAX,
-            limits.IDENTITY_FAILURES_PER_SECOND_MAX,
-            _KEYS_MAX,
-        ),
-        denials=KeyedBuckets(limits.DENIALS_PER_SECOND_MAX, limits.DENIALS_BURST_MAX, _KEYS_MAX),
-        report=parts.log.fault,
-        overhead_header=parts.config.overhead_header,
     )

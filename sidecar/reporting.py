@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 
 from gateway import __version__
+from gateway.io.credentials import CredentialStatus
 from gateway.timestamp import time_text
 from sidecar.config import SidecarConfig
 from sidecar.outside import Listening
@@ -17,7 +18,11 @@ from sidecar.status import DaemonStatus, InstanceStatus, ListenerStatus
 
 
 def daemon_status(
-    config: SidecarConfig, parts: Parts, listening: Sequence[tuple[str, Listening]]
+    config: SidecarConfig,
+    parts: Parts,
+    listening: Sequence[tuple[str, Listening]],
+    *,
+    credentials: tuple[CredentialStatus, ...] = (),
 ) -> DaemonStatus:
     """The whole state now. ``listening``: name and socket of each listener."""
     policy, spool = parts.policy.status(), parts.spool.status()
@@ -61,6 +66,6 @@ def daemon_status(
         policy=policy,
         spool=spool,
         shipping=parts.shipper.status(),
-        credentials=parts.credentials.status(),
+        credentials=credentials,
         require_checkpoint=config.spool.require_checkpoint,
     )

@@ -19,7 +19,7 @@ from gateway.call import Protocol
 from gateway.errors import TurnAway
 from gateway.identity_config import AgentConfig, IdentityConfig
 from gateway.snapshot import Snapshot
-from sidecar.app import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT, Announcement, Daemon
+from sidecar.app import Announcement, Daemon
 from sidecar.config import (
     Central as CentralSettings,
 )
@@ -35,6 +35,7 @@ from sidecar.config import (
     UpstreamSettings,
 )
 from sidecar.eventlog import EventLog
+from sidecar.lifecycle import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT
 from sidecar.outside import Outside
 from sidecar.status import DaemonStatus
 from spool.config import SpoolConfig
