@@ -32,6 +32,7 @@ from sidecar.instance import Instance
 from sidecar.outside import Outside
 from sidecar.recent import RecentDecisions
 from sidecar.upkeep import Upkeep
+from spool import recover
 from spool.recover import DeadInstance, LeftAlone, find_dead, newest
 from spool.ship import Shipper
 from spool.spool import Spool
@@ -246,7 +247,10 @@ async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) ->
 async def _open_spool(parts: Parts) -> None:
     config, outside = parts.config, parts.outside
     parts.dead, parts.left_alone = await find_dead(
-        outside.disk, config.spool.directory, wall_us=outside.clock.wall_us()
+        outside.disk,
+        config.spool.directory,
+        recover.Place(config.tenant, config.region),
+        wall_us=outside.clock.wall_us(),
     )
     for left in parts.left_alone:
         parts.log.error("recovery_failed", instance=left.instance, reason=left.why)

@@ -49,6 +49,14 @@ class Settled(msgspec.Struct, frozen=True):
     wall_us: int
 
 
+class Place(msgspec.Struct, frozen=True):
+    """Whose records a process ships. What is of another tenant or region is left alone: under
+    our name the store would refuse it, and it would be lost to its owner."""
+
+    tenant: str
+    region: str
+
+
 class LeftAlone(msgspec.Struct, frozen=True):
     """A directory that was not touched, and why: the operator has to look.
 
@@ -66,7 +74,7 @@ class DeadInstance:
     ``bases``: segments still there; ``last_seqs``: the newest readable seq up to and in each.
     """
 
-    def __init__(self, root: str, instance: str, lock: Lock) -> None:
+    def __init__(self, root: str, instance: str, lock: Lock, place: Place) -> None:
         self.root = root
         self.instance = instance
         self.directory = f"{root}/{instance}"
@@ -76,6 +84,7 @@ class DeadInstance:
         self.quarantine_files = 0
         self.settled: Settled | None = None
         self._lock = lock
+        self._place = place
         self._findings: Findings | None = None
 
     def __repr__(self) -> str:
@@ -108,12 +117,13 @@ class DeadInstance:
     def _prepare(self, files: FileSystem) -> Settled | None:
         """Drop what was never used; returns what an earlier start noted."""
         names = files.list_directory(self.directory)
-        for name in names:
-            if name.endswith(".tmp"):
-                remove_if_there(files, f"{self.directory}/{name}")
         self.bases = [base for name in names if (base := segment_base(name)) is not None]
         for base_seq in self.bases:
             self._refuse_newer(files, base_seq)
+        self._refuse_foreign(files)
+        for name in names:
+            if name.endswith(".tmp"):
+                remove_if_there(files, f"{self.directory}/{name}")
         if SETTLED_NAME not in names:
             return None
         try:
@@ -131,6 +141,19 @@ class DeadInstance:
             raise ConfigInvalid(
                 f"{path} has format version {header.version}, this program reads up to "
                 f"{frame.VERSION}: start a newer one to ship it"
+            )
+
+    def _refuse_foreign(self, files: FileSystem) -> None:
+        """A chain belongs to one tenant and region: its first readable record says which."""
+        first = next(read.records(files, self.directory), None)
+        if first is None:
+            return
+        found = Place(first.leading.tenant, first.leading.region)
+        if found != self._place:
+            raise ConfigInvalid(
+                f"{self.directory} holds records of tenant {found.tenant}, region {found.region}; "
+                f"this process is of {self._place.tenant}, {self._place.region}, and must not "
+                "ship them: start one that is configured for theirs"
             )
 
     def _segment(
@@ -254,13 +277,13 @@ class DeadInstance:
 
 
 async def find_dead(
-    disk: Disk, root: str, *, wall_us: int
+    disk: Disk, root: str, place: Place, *, wall_us: int
 ) -> tuple[list[DeadInstance], list[LeftAlone]]:
     """Take and examine every dead directory under ``root``; oldest last record first.
 
     Directories with nothing in them are removed at once. One that others may write to, of a
-    newer format, or that cannot be read is left alone. Run it before ``Spool.open``. Raises
-    ConfigInvalid where ``root`` itself cannot be read.
+    newer format, of another ``place``, or that cannot be read is left alone. Run it before
+    ``Spool.open``. Raises ConfigInvalid where ``root`` itself cannot be read.
     """
     dead: list[DeadInstance] = []
     alone: list[LeftAlone] = []
@@ -276,7 +299,7 @@ async def find_dead(
             continue
         if lock is None:
             continue
-        found = DeadInstance(root, instance, lock)
+        found = DeadInstance(root, instance, lock, place)
         try:
             await found.examine(disk)
             if found.findings.records == 0:
@@ -346,9 +369,10 @@ def _is_instance(name: str) -> bool:
 
 
 def _take(files: FileSystem, root: str, instance: str) -> Lock | None:
+    """The lock, or None if another process holds it or has removed the directory meanwhile."""
     path = f"{root}/{instance}"
-    home.check_home(files, path)
     try:
+        home.check_home(files, path)
         return files.lock(f"{path}/{home.LOCK_NAME}")
     except FileNotFoundError:
         return None

@@ -6,7 +6,10 @@ from gateway import seal
 from gateway.documents import Counters
 from gateway.record import UNCHAINED, Admin, Record, Seal
 from spool.frame import instance_text
+from spool.recover import Place
 
+PLACE = Place(tenant="acme", region="eu")
+"""Whose these records are."""
 NO_COUNTS = Counters(decisions={}, completions={}, turned_away={})
 
 

@@ -22,7 +22,7 @@ from spool.ship import Shipper
 from spool.spool import Spool
 from tests.sim.disk import SimDisk
 from tests.sim.loop import elapse, simulate
-from tests.sim.records import draft, instance_id, sealer
+from tests.sim.records import PLACE, draft, instance_id, sealer
 
 ROOT = "/var/spool"
 CONFIG = SpoolConfig(directory=ROOT, segment_bytes=256 * 1024, spool_bytes_max=4 * 1024 * 1024)
@@ -181,7 +181,7 @@ def ship(
     worlds: list[World] = []
 
     async def world() -> None:
-        dead, _ = await find_dead(place, ROOT, wall_us=0)
+        dead, _ = await find_dead(place, ROOT, PLACE, wall_us=0)
         spool = await Spool.open(place, config, sealer(number), instance_id(number))
 
         async def post_certificate(instance: str) -> None:

@@ -20,7 +20,7 @@ from spool.recover import DeadInstance, find_dead
 from spool.spool import Spool
 from tests.sim.disk import Faults, PowerCut, SimDisk
 from tests.sim.loop import elapse, simulate
-from tests.sim.records import draft, instance_id, seal_draft, sealer
+from tests.sim.records import PLACE, draft, instance_id, seal_draft, sealer
 
 ROOT = "/var/spool"
 CONFIG = SpoolConfig(directory=ROOT, segment_bytes=256 * 1024, spool_bytes_max=4 * 1024 * 1024)
@@ -88,7 +88,7 @@ def _allow_only_power_cuts(group: BaseExceptionGroup[BaseException]) -> None:
 
 def _recover(seed: int, disk: SimDisk) -> list[DeadInstance]:
     async def world() -> list[DeadInstance]:
-        dead, alone = await find_dead(disk, ROOT, wall_us=0)
+        dead, alone = await find_dead(disk, ROOT, PLACE, wall_us=0)
         assert alone == []
         return dead
 

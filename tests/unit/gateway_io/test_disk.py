@@ -19,7 +19,7 @@ from spool.config import SpoolConfig
 from spool.recover import find_dead
 from spool.spool import Spool
 from tests.sim.disk import SimDisk, SimFiles
-from tests.sim.records import draft, instance_id, seal_draft, sealer
+from tests.sim.records import PLACE, draft, instance_id, seal_draft, sealer
 
 FILES = OsFileSystem()
 
@@ -180,11 +180,11 @@ async def test_the_spool_lives_and_dies_on_a_real_disk(tmp_path: Path) -> None:
         tasks.start_soon(spool.run)
         for index in range(30):
             await spool.commit(spool.reserve(1), draft(f"r{index}", 12_000))
-        assert await find_dead(disk, root, wall_us=0) == ([], []), "its lock is held"
+        assert await find_dead(disk, root, PLACE, wall_us=0) == ([], []), "its lock is held"
         await spool.commit(spool.kept_reservation(final=True), seal_draft())
         await spool.close()
     assert FILES.directory_mode(root) == 0o700
-    (dead,), alone = await find_dead(disk, root, wall_us=0)
+    (dead,), alone = await find_dead(disk, root, PLACE, wall_us=0)
     assert alone == []
     assert dead.findings.clean
     assert [one.seq for one in read.records(FILES, spool.directory)] == list(range(31))

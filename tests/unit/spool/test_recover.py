@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
 from gateway import limits
@@ -11,10 +12,10 @@ from gateway.record import UNCHAINED, Clock, Start, Started
 from gateway.seal import Sealed, sha256_text
 from spool import frame, read
 from spool.frame import SegmentHeader
-from spool.recover import DeadInstance, LeftAlone, find_dead, newest
+from spool.recover import DeadInstance, LeftAlone, Place, find_dead, newest
 from tests.sim.disk import Faults, SimDisk
 from tests.sim.loop import simulate
-from tests.sim.records import draft, instance_id, seal_draft, sealed_records, sealer
+from tests.sim.records import PLACE, draft, instance_id, seal_draft, sealed_records, sealer
 
 ROOT = "/var/spool"
 SEGMENT_BYTES = 256 * 1024
@@ -44,7 +45,7 @@ def put_segment(
 
 def recover(disk: SimDisk, wall_us: int = 0) -> tuple[list[DeadInstance], list[LeftAlone]]:
     async def world() -> tuple[list[DeadInstance], list[LeftAlone]]:
-        return await find_dead(disk, ROOT, wall_us=wall_us)
+        return await find_dead(disk, ROOT, PLACE, wall_us=wall_us)
 
     return simulate(0, world)
 
@@ -165,6 +166,50 @@ def test_a_directory_that_others_may_write_to_is_left_alone() -> None:
     assert dead == []
     assert "chmod go-w" in alone.why
     assert alone.bytes_used == sum(len(disk.content(path)) for path in disk.paths())
+
+
+@pytest.mark.parametrize("other", [Place("globex", "eu"), Place("acme", "us")])
+def test_records_of_another_tenant_or_region_are_left_alone(other: Place) -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(3))
+    disk.flip_bit(path, (frame.PAGE_BYTES + 2_000) * 8)
+    disk.put(f"{home()}/next-1.tmp", bytes(100))
+    before = {name: disk.content(name) for name in disk.paths()}
+
+    async def world() -> None:
+        dead, (alone,) = await find_dead(disk, ROOT, other, wall_us=0)
+        assert dead == []
+        assert "tenant acme, region eu" in alone.why
+        assert f"{other.tenant}, {other.region}" in alone.why
+        assert alone.bytes_used == SEGMENT_BYTES + 100
+
+    simulate(0, world)
+    assert {name: disk.content(name) for name in disk.paths()} == before
+    assert disk.locks == set()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_of_two_that_look_at_once_each_passes_over_what_the_other_has(seed: int) -> None:
+    disk = SimDisk(faults=Faults(queue_seconds=0.01))
+    for number in (1, 3):
+        for record in sealed_records(8, number):
+            put_segment(disk, [record], number=number)
+    for number in (2, 4, 5):
+        disk.put(f"{home(number)}/LOCK", b"")
+    found: list[str] = []
+
+    async def look() -> None:
+        dead, alone = await find_dead(disk, ROOT, PLACE, wall_us=0)
+        assert alone == [], "a directory that another removed is not a finding"
+        found.extend(one.instance for one in dead)
+
+    async def world() -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(look)
+            tasks.start_soon(look)
+
+    simulate(seed, world)
+    assert sorted(found) == [instance_id(1), instance_id(3)]
 
 
 def test_a_disk_that_cannot_make_it_durable_leaves_the_directory_alone() -> None:
