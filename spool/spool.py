@@ -346,8 +346,8 @@ class Spool:
     async def close(self) -> None:
         """Write what is submitted, end the segment and give up the lock; commits nothing itself.
 
-        If the last record is a seal and every record is acknowledged, the directory goes. After
-        a failure everything stays as it is: the next start reads it.
+        If the last record is a seal and every record is acknowledged, or none was ever submitted,
+        the directory goes. After a failure everything stays as it is: the next start reads it.
         """
         self._closing.set()
         self._turn_away_with = self._turn_away_with or "draining"
@@ -369,7 +369,7 @@ class Spool:
         self._note_change()
 
     async def _leave(self) -> None:
-        done = self._failure is None and self._last_kind == "seal"
+        done = self._failure is None and self._last_kind in ("", "seal")
         done = done and self.acked_seq == self._last_seq and self.trim_blocked is None
         if not done or self.quota.quarantine_bytes:
             self._lock.release()

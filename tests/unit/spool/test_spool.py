@@ -297,6 +297,18 @@ def test_a_sealed_and_acknowledged_directory_goes_with_its_process() -> None:
     assert disk.cut(0.0).paths() == []
 
 
+def test_a_spool_that_was_never_used_leaves_nothing_behind() -> None:
+    """A start that ended before its first record would else leave a segment at every try."""
+
+    async def script(spool: Spool, disk: SimDisk) -> None:
+        assert disk.paths() != []
+        await spool.close()
+        assert disk.paths() == []
+        assert disk.locks == set()
+
+    with_spool(script)
+
+
 def test_a_directory_with_unshipped_records_stays() -> None:
     async def script(spool: Spool, disk: SimDisk) -> None:
         await spool.commit(spool.reserve(1), draft("a"))
