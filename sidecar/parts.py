@@ -37,6 +37,9 @@ from spool.recover import DeadInstance, LeftAlone, find_dead, newest
 from spool.ship import Shipper
 from spool.spool import Spool
 
+Found = tuple[list[DeadInstance], list[LeftAlone]]
+"""Dead instances whose locks are held now, and directories that were not touched."""
+
 _ROOM_SECONDS = 1.0
 """Between two looks for room; nothing tells when a volume has some again."""
 
@@ -187,12 +190,29 @@ class Parts:
     async def post_certificate(self, instance: str) -> None:
         """Give the store what it lacks of ``instance``: ours, or what a dead one recorded."""
         await self.enroller.post_certificate(self.instance.id)
-        for dead in self.dead:
+        for dead in self.shipper.dead:
             if dead.instance == instance:
                 for envelope in dead.findings.certificates:
                     await self.store.call(
                         "POST", "/v1/certificates", body=documents.encode(envelope)
                     )
+
+    # -- what dead instances left -----------------------------------------------------------
+
+    def take_in(self, found: Found) -> None:
+        """Ship what a further look found, and count what it had to leave alone."""
+        dead, left_alone = found
+        self.note_left_alone(left_alone)
+        self.spool.quota.left_alone_bytes = sum(left.bytes_used for left in left_alone)
+        self.shipper.take_in(dead)
+
+    def note_left_alone(self, left_alone: list[LeftAlone]) -> None:
+        """Keep, and say once of each, why it is not touched."""
+        said = {(left.instance, left.why) for left in self.left_alone}
+        for left in left_alone:
+            if (left.instance, left.why) not in said:
+                self.log.error("recovery_failed", instance=left.instance, reason=left.why)
+        self.left_alone = left_alone
 
     # -- policy -------------------------------------------------------------------------------
 
@@ -215,8 +235,23 @@ class Parts:
             await self.policy.wait_unlocked()
 
 
-async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) -> Parts:
-    """Build and wire everything. Raises ConfigInvalid; nothing listens yet."""
+async def look_for_dead(config: SidecarConfig, outside: Outside) -> Found:
+    """Take what can be taken of the spool's volume. Raises ConfigInvalid."""
+    return await find_dead(
+        outside.disk,
+        config.spool.directory,
+        recover.Place(config.tenant, config.region),
+        wall_us=outside.clock.wall_us(),
+    )
+
+
+async def build_parts(
+    config: SidecarConfig, outside: Outside, log: EventLog, found: Found | None = None
+) -> Parts:
+    """Build and wire everything. ``found``: of a look for dead instances that was made before.
+
+    Raises ConfigInvalid; nothing listens yet.
+    """
     parts = Parts(config, outside, log)
     parts.policy = PolicyCache(
         ServiceSource(parts.policy_service, config.policy.scope),
@@ -239,21 +274,15 @@ async def build_parts(config: SidecarConfig, outside: Outside, log: EventLog) ->
         ),
     )
     await parts.policy.load()
-    await _open_spool(parts)
+    await _open_spool(parts, found or await look_for_dead(config, outside))
     _connect(parts)
     return parts
 
 
-async def _open_spool(parts: Parts) -> None:
+async def _open_spool(parts: Parts, found: Found) -> None:
     config, outside = parts.config, parts.outside
-    parts.dead, parts.left_alone = await find_dead(
-        outside.disk,
-        config.spool.directory,
-        recover.Place(config.tenant, config.region),
-        wall_us=outside.clock.wall_us(),
-    )
-    for left in parts.left_alone:
-        parts.log.error("recovery_failed", instance=left.instance, reason=left.why)
+    parts.dead, left_alone = found
+    parts.note_left_alone(left_alone)
     parts.continues = newest(parts.dead)
     if parts.continues is None:
         parts.continues_reason = "predecessor_unreadable" if parts.left_alone else "first_start"
@@ -263,7 +292,7 @@ async def _open_spool(parts: Parts) -> None:
         parts.instance.sealer,
         parts.instance.id,
         dead_bytes=sum(dead.bytes_used for dead in parts.dead),
-        left_alone_bytes=sum(left.bytes_used for left in parts.left_alone),
+        left_alone_bytes=sum(left.bytes_used for left in left_alone),
         timer=lambda: outside.clock.mono_us() / 1e6,
     )
 

@@ -35,7 +35,7 @@ _UNPROVEN = "the store's answers carry no proof that is checked yet (require_che
 
 
 class Shipper:
-    """Ships the live spool and the dead instances found at the start.
+    """Ships the live spool and the dead instances that it was given, at the start or later.
 
     ``may_ship``: whether this instance is certified; call ``wake`` when that changes.
     ``post_certificate``: posts to the store what it lacks of an instance (answer 412).
@@ -86,8 +86,19 @@ class Shipper:
         """Durable records, our own and those of dead instances, that the store has not taken."""
         return sum(source.backlog_records for source in self._sources())
 
+    @property
+    def dead(self) -> list[DeadInstance]:
+        """Those whose directory is still there."""
+        return [source.dead for source in self._dead]
+
     def _sources(self) -> list[Source]:
         return [*self._dead, self._live]
+
+    def take_in(self, found: Sequence[DeadInstance]) -> None:
+        """Ship these dead instances too; those found before the start come with the constructor."""
+        self._dead += [DeadSource(self._spool.disk, one) for one in found]
+        self._count_dead_bytes()
+        self.wake()
 
     def wake(self) -> None:
         """Look again now: certified, a dead instance settled, or the store is known to be back."""
@@ -119,10 +130,28 @@ class Shipper:
         self._draining = True
         self.wake()
         with anyio.move_on_after(deadline_seconds):
-            while any(one.backlog_records and not one.blocked for one in self._sources()):
-                self._progress = anyio.Event()
+            while self._live.backlog_records or any(map(self._has_work, self._dead)):
                 await self._progress.wait()
         return self.backlog_records
+
+    async def wait_dead(self) -> None:
+        """Return when nothing more can be done about dead instances now.
+
+        Those that are left then are not let in by the store, keep their quarantine, or still
+        lack their ``recovered`` record. ``run`` must be running.
+        """
+        while any(map(self._has_work, self._dead)):
+            await self._progress.wait()
+
+    def _has_work(self, source: DeadSource) -> bool:
+        if source.blocked:
+            return False
+        return source.backlog_records > 0 or source.dead.removable(self._clock.wall_us())
+
+    def _progressed(self) -> None:
+        """Wake those who wait for the end of a round; each looks whether it was enough."""
+        self._progress.set()
+        self._progress = anyio.Event()
 
     # -- whose turn it is -----------------------------------------------------------------
 
@@ -133,7 +162,7 @@ class Shipper:
         source = self._next_source()
         if source is None:
             self._state = "idle" if self._may_ship() else "held"
-            self._progress.set()
+            self._progressed()
             await self._wait_for_work()
             return
         await self._linger(source)
@@ -142,7 +171,7 @@ class Shipper:
         except OSError as error:
             # Reading or deleting failed; whether the disk still takes records, the spool tells.
             self._block(source, f"spool of {source.instance}: {error}")
-        self._progress.set()
+        self._progressed()
 
     def _next_source(self) -> Source | None:
         """Sources take turns, so that an old backlog does not hide what happens now."""
@@ -183,7 +212,10 @@ class Shipper:
                 if await remove_when_done(self._spool.disk, source, wall_us):
                     self._dead.remove(source)
             except OSError as error:
-                self._last_error = f"spool of {source.instance}: {error}"
+                self._block(source, f"spool of {source.instance}: {error}")
+        self._count_dead_bytes()
+
+    def _count_dead_bytes(self) -> None:
         self._spool.set_dead_bytes(sum(source.dead.bytes_used for source in self._dead))
 
     def _block(self, source: Source, why: str) -> None:

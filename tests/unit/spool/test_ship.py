@@ -12,10 +12,11 @@ import pytest
 from gateway import limits
 from gateway.ports import Receipt, ServiceAnswer, ServiceUnreachable
 from gateway.shipping import ShipException, ShipHead
+from spool.recover import find_dead
 from tests.sim.disk import SimDisk
 from tests.sim.loop import elapse
-from tests.sim.records import draft, instance_id, seal_draft
-from tests.sim.shipping import CONFIG, Store, World, refusal, ship, taken
+from tests.sim.records import PLACE, draft, instance_id, seal_draft
+from tests.sim.shipping import CONFIG, ROOT, Store, World, refusal, ship, taken
 
 
 def test_every_record_arrives_in_order_and_whole_segments_go() -> None:
@@ -328,6 +329,54 @@ def test_what_a_dead_instance_left_is_shipped_beside_our_own_and_removed() -> No
 
     disk = ship(script, disk=_dead_disk(), number=2).disk
     assert not [path for path in disk.paths() if instance_id(1) in path]
+
+
+def test_a_dead_instance_may_be_taken_in_while_others_are_shipped() -> None:
+    async def script(world: World) -> None:
+        await world.commit(3)
+        await world.shipped()
+        disk = world.disk
+        for path, data in left.items():
+            disk.put(path, data)
+        found, _ = await find_dead(disk, ROOT, PLACE, wall_us=0)
+        world.shipper.take_in(found)
+        assert world.spool.status().bytes_dead == found[0].bytes_used > 0
+        with anyio.fail_after(60):
+            await world.shipper.wait_dead()
+        assert len([key for key in world.store.kept if key[0] == instance_id(1)]) == 30
+        assert world.shipper.dead == found, "its recovered record is still to be written"
+        await found[0].settle(disk, Receipt(id="r", seq=1, hash="h"), world.spool.instance, 0)
+        world.shipper.wake()
+        with anyio.fail_after(60):
+            await world.shipper.wait_dead()
+        assert world.shipper.dead == []
+        assert not [path for path in disk.paths() if instance_id(1) in path]
+
+    before = _dead_disk()
+    left = {path: before.content(path) for path in before.paths()}
+    ship(script, number=2)
+
+
+def test_waiting_for_dead_instances_ends_when_the_store_does_not_let_them_in() -> None:
+    async def script(world: World) -> None:
+        with anyio.fail_after(60):
+            await world.shipper.wait_dead()
+        (dead,) = world.shipper.status().dead
+        assert (dead.backlog_records, "403" in (dead.blocked or "")) == (30, True)
+
+    ship(script, lambda request, seqs: refusal(403, "not_entitled"), disk=_dead_disk(), number=2)
+
+
+def test_a_drain_removes_the_directory_that_it_shipped_last() -> None:
+    async def script(world: World) -> None:
+        world.certified = False
+        (dead,) = world.shipper.dead
+        await dead.settle(world.disk, Receipt(id="r", seq=1, hash="h"), world.spool.instance, 0)
+        world.certified = True
+        assert await world.shipper.drain(60) == 0
+        assert world.shipper.dead == []
+
+    ship(script, disk=_dead_disk(), number=2)
 
 
 def test_a_dead_instance_that_is_not_let_in_does_not_hold_up_our_own() -> None:
