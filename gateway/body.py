@@ -46,11 +46,6 @@ class Body:
         self._parts: list[bytes | bytearray] = []
         self._fault: str | None = None
 
-    @property
-    def waiting(self) -> int:
-        """Bytes that were received and not yet taken."""
-        return sum(map(len, self._parts))
-
     def feed(self, data: bytes) -> None:
         """Take in ``data``; ``b""`` is the end of the connection."""
         if self.done:

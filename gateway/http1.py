@@ -69,8 +69,8 @@ class ServerSide:
 
     @property
     def buffered(self) -> int:
-        """Bytes received and not yet taken, of this request or the next."""
-        return len(self._buffer) + (0 if self._body is None else self._body.waiting)
+        """Bytes received of the next request. A body that nobody read is not among them."""
+        return len(self._buffer)
 
     @property
     def body_done(self) -> bool:

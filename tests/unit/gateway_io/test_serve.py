@@ -76,6 +76,14 @@ async def test_an_idle_connection_is_closed_without_a_word() -> None:
     assert world.turned_away == []
 
 
+async def test_a_body_that_nobody_read_is_not_the_beginning_of_a_request() -> None:
+    """Else the deadline of a head runs, and its answer is taken for that of the next request."""
+    world = World(idle_seconds_max=0.1, head_seconds_max=0.01)
+    answer = await exchange(ok, world, POST % 1)
+    assert answer == OK_BYTES
+    assert world.turned_away == []
+
+
 async def test_a_connection_that_says_nothing_is_closed() -> None:
     async with connected(ok, World(head_seconds_max=0.01)) as client:
         assert await all_bytes(client) == b""
