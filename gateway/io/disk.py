@@ -9,18 +9,17 @@ exec. Refuses: retrying, completing short writes and deciding what an error mean
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
 from collections.abc import Callable
 
 from anyio import CapacityLimiter, to_thread
 
+from gateway.io import file_lock
 from gateway.ports import File, FileSystem, Lock, ResultT
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
 _WRITE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
-_LOCK_MODE = 0o600
 
 
 class ThreadDisk:
@@ -115,29 +114,4 @@ class OsFileSystem:
         return volume.f_bavail * volume.f_frsize
 
     def lock(self, path: str) -> Lock | None:
-        descriptor = os.open(path, _WRITE | os.O_CREAT, _LOCK_MODE)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Whoever held it may have removed the file meanwhile; a lock on that is worth nothing.
-            if not os.path.samestat(os.stat(path), os.fstat(descriptor)):
-                raise FileNotFoundError(path)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        except OSError:
-            os.close(descriptor)
-            raise
-        return OsLock(descriptor)
-
-
-class OsLock:
-    """A flock held by an open descriptor; the kernel lets go of it with the process."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-
-    def release(self) -> None:
-        """Harmless when called twice."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        return file_lock.take(path)
