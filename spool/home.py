@@ -118,6 +118,15 @@ def quarantine(files: FileSystem, directory: str, pieces: dict[str, bytes]) -> N
     files.sync_directory(directory)
 
 
+def quarantined_names(files: FileSystem, directory: str) -> list[str]:
+    """The files of an instance's quarantine; none without one. Raises OSError."""
+    try:
+        names = files.list_directory(f"{directory}/{QUARANTINE_NAME}")
+    except FileNotFoundError:
+        return []
+    return [name for name in names if not name.endswith(".tmp")]
+
+
 def quarantine_stretch(
     files: FileSystem, *, directory: str, base_seq: int, offset: int, length: int
 ) -> int:
@@ -134,3 +143,8 @@ def quarantine_stretch(
 def damage_name(base_seq: int, offset: int) -> str:
     """The quarantine file of bytes at ``offset`` of a segment."""
     return f"{base_seq:020d}-{offset}.bin"
+
+
+def refused_name(seq: int) -> str:
+    """The quarantine file of a record that the store refuses."""
+    return f"refused-{seq:020d}.jsonl"

@@ -24,6 +24,7 @@ from gateway.record import Continues, Quarantined
 from gateway.seal import sha256_text
 from spool import frame, home, read
 from spool.examine import Damage, Examiner, Findings
+from spool.judge import judge_segment
 from spool.read import LoadedSegment
 from spool.segment import (
     read_all,
@@ -167,25 +168,10 @@ class DeadInstance:
             finally:
                 file.close()
         loaded = read.load_segment(files, self.directory, self.instance, base_seq)
-        damages = self._judge(examiner, loaded, last)
+        scanned = loaded.scan(self.instance)
+        damages = judge_segment(examiner, loaded, scanned, instance=self.instance, last=last)
         self.last_seqs.append(examiner.last_seq)
         return self._quarantine(files, loaded, damages) if damages else []
-
-    def _judge(self, examiner: Examiner, loaded: LoadedSegment, last: bool) -> list[Damage]:
-        header, base_seq = loaded.header, loaded.base_seq
-        whole = Damage(base_seq=base_seq, offset=0, length=len(loaded.data), rule="foreign")
-        if header is None:
-            scanned = loaded.scan(self.instance)
-            rest = examiner.segment(base_seq, scanned, last=last)
-            if not scanned.pieces:
-                return []
-            examiner.note("header")
-            page = Damage(base_seq=base_seq, offset=0, length=frame.PAGE_BYTES, rule="header")
-            return [page, *rest]
-        if header.instance != frame.instance_bytes(self.instance) or header.base_seq != base_seq:
-            examiner.note("foreign_segment")
-            return [whole]
-        return examiner.segment(base_seq, loaded.scan(self.instance), last=last)
 
     def _quarantine(
         self, files: FileSystem, loaded: LoadedSegment, damages: list[Damage]
@@ -357,10 +343,11 @@ def _instances(files: FileSystem, root: str) -> list[str]:
         names = files.list_directory(root)
     except FileNotFoundError:
         return []
-    return [name for name in names if _is_instance(name)]
+    return [name for name in names if is_instance(name)]
 
 
-def _is_instance(name: str) -> bool:
+def is_instance(name: str) -> bool:
+    """Whether a name under the spool root is an instance's."""
     try:
         frame.instance_bytes(name)
     except ValueError:

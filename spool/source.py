@@ -57,7 +57,12 @@ def request_of(source: Source, records: list[StoredRecord]) -> RequestOf | None:
     return RequestOf(instance=source.instance, first_seq=records[0].seq, last_seq=records[-1].seq)
 
 
-class _SetAside(msgspec.Struct, frozen=True):
+class SetAside(msgspec.Struct, frozen=True):
+    """First line of a quarantine file of a refused record; the second is its envelope.
+
+    ``status`` and ``reason``: what the store answered.
+    """
+
     instance: str
     seq: int
     status: int
@@ -68,9 +73,9 @@ def _write_refused(
     files: FileSystem, *, directory: str, stored: StoredRecord, status: int, reason: str
 ) -> int:
     """Two lines: why, and the envelope. Returns the bytes it takes."""
-    why = _SetAside(stored.instance, stored.seq, status, reason[:_REASON_BYTES_MAX])
+    why = SetAside(stored.instance, stored.seq, status, reason[:_REASON_BYTES_MAX])
     data = msgspec.json.encode(why) + b"\n" + stored.envelope_line() + b"\n"
-    home.quarantine(files, directory, {f"refused-{stored.seq:020d}.jsonl": data})
+    home.quarantine(files, directory, {home.refused_name(stored.seq): data})
     return len(data)
 
 
