@@ -6,11 +6,11 @@ nothing false but incomplete; daemons: 0, 74, 75, 78). Refuses: doing anything i
 
 from __future__ import annotations
 
-import importlib
-from typing import Final
+from typing import ClassVar, Final
 
 import click
 
+from gatepost.lazy_group import LazyGroup
 from gateway import __version__
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -23,32 +23,16 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "check-config": ("gatepost.check_config:check_config", "Check a configuration."),
     "status": ("gatepost.status:status", "Show a daemon's state."),
     "tail": ("gatepost.tail:tail", "Watch a daemon's spool and decisions."),
+    "spool": ("gatepost.spool:spool", "Look at a spool on disk: ls, verify, export, quarantine."),
     "verify": ("gatepost.verify:verify", "Verify exported records, offline."),
 }
 
 
-class LazyGroup(click.Group):
-    """Imports a command's module when it is asked for: ``verify`` needs two libraries only."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        return list(_COMMANDS)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        entry = _COMMANDS.get(cmd_name)
-        if entry is None:
-            return None
-        module, _, name = entry[0].partition(":")
-        command = getattr(importlib.import_module(module), name)
-        assert isinstance(command, click.Command)
-        return command
-
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """The list with short texts, without importing eight modules to get them."""
-        with formatter.section("Commands"):
-            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+class _Commands(LazyGroup):
+    entries: ClassVar[dict[str, tuple[str, str]]] = _COMMANDS
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gatepost")
 def main() -> None:
     """An AI gateway beside the agent: decides, records, proves."""

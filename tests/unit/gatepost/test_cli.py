@@ -12,7 +12,19 @@ from gateway import __version__
 from tests.unit.gatepost.running import gatepost
 
 COMMANDS = {
-    *("run", "central", "demo", "up", "env", "init", "check-config", "status", "tail", "verify"),
+    *(
+        "run",
+        "central",
+        "demo",
+        "up",
+        "env",
+        "init",
+        "check-config",
+        "status",
+        "tail",
+        "spool",
+        "verify",
+    ),
 }
 
 
@@ -83,4 +95,5 @@ def test_a_command_imports_what_it_needs(tmp_path: Path) -> None:
     assert {"nacl", "rich"} <= found
     looking = {"litestar", "uvicorn", "openai", "anthropic", "mcp", "hyperscan", "central"}
     assert looking.isdisjoint(imported("status", "--socket", str(tmp_path / "absent")))
+    assert looking.isdisjoint(imported("spool", "ls", "--directory", str(tmp_path)))
     assert looking.isdisjoint(imported("env", "--config", str(tmp_path / "absent")))

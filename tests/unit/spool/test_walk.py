@@ -50,7 +50,9 @@ def damages(views: list[SegmentView]) -> list[Damage]:
     return [item for view in views for item in view.items if isinstance(item, Damage)]
 
 
-def walked(home: Path, *, written: bool, files: FileSystem = FILES) -> tuple[Walk, list[SegmentView]]:
+def walked(
+    home: Path, *, written: bool, files: FileSystem = FILES
+) -> tuple[Walk, list[SegmentView]]:
     walk = Walk(files, str(home), INSTANCE, may_be_written=written)
     return walk, list(walk)
 
