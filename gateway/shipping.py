@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway.documents import Envelope
 from gateway.errors import UNREADABLE, DocumentInvalid
 
 RECORDS_PATH = "/v1/records"
@@ -49,7 +50,8 @@ class ShipHead(msgspec.Struct, frozen=True):
 class ShipAnswer(msgspec.Struct, frozen=True):
     """``through_seq``: every record that was sent up to it is resolved; -1 for none.
 
-    ``runs``, ``checkpoint`` and ``consistency`` are null until the store keeps a log.
+    ``checkpoint`` is a signed note; ``consistency`` leads to it from the sender's ``log_seen``.
+    ``statements``: where the sender saw the log of another origin, what leads to this one.
     """
 
     through_seq: int
@@ -58,6 +60,7 @@ class ShipAnswer(msgspec.Struct, frozen=True):
     head: ShipHead | None
     checkpoint: str | None
     consistency: list[str] | None
+    statements: list[Envelope] | None = None
 
 
 def encode_answer(answer: ShipAnswer) -> bytes:
