@@ -30,6 +30,7 @@ from central.people import People
 from central.policy_service import api as policy_api
 from central.policy_service.service import PolicyService
 from central.record_store import api as record_api
+from central.record_store import log_api
 from central.record_store.service import RecordStore
 from gateway import __version__
 from gateway.errors import ConfigInvalid
@@ -75,6 +76,7 @@ def build(
             services["record_store"] = RecordStore(config, root_files, people, clock, open_database)
             opened.callback(services["record_store"].database.close)
             handlers += record_api.HANDLERS
+            handlers += log_api.HANDLERS
         databases = [service.database for service in services.values()]
         handlers.append(_readyz(databases))
         # From here on the application's own end closes the databases.

@@ -33,11 +33,15 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
 
 
 class Tenant(_Section, frozen=True, kw_only=True):
-    """``regions``: where this tenant's instances may be; ``scope``: of its policy, or null."""
+    """``regions``: where this tenant's instances may be; ``scope``: of its policy, or null.
+
+    ``public_log``: checkpoints and tiles, which hold hashes and times only, are given to anybody.
+    """
 
     name: str
     regions: list[str]
     scope: str | None = None
+    public_log: bool = False
 
 
 class KeyFiles(_Section, frozen=True, kw_only=True):
@@ -124,6 +128,10 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     def has_place(self, tenant: str, region: str) -> bool:
         """Whether ``tenant`` is configured with ``region``."""
         return any(t.name == tenant and region in t.regions for t in self.tenants)
+
+    def is_public(self, tenant: str, region: str) -> bool:
+        """Whether anybody may fetch the log of ``tenant`` in ``region``."""
+        return any(t.public_log and t.name == tenant and region in t.regions for t in self.tenants)
 
     def regions_of(self, tenant: str) -> list[str]:
         """The regions of ``tenant``; empty for one that is not configured."""

@@ -76,6 +76,17 @@ async def detail(
     return await record_store.detail(place, web.segment(name))
 
 
+@get("/v1/records/{name:str}/proof")
+async def proof(
+    request: web.HttpRequest, name: FromPath[str], record_store: NamedDependency[RecordStore]
+) -> Response[bytes]:
+    """The proof that one record is in its log: a text file (C2SP tlog-proof)."""
+    wanted = web.segment(name)
+    place, _ = await _asked(request, record_store, f"proof/{wanted[:_NAME_BYTES_MAX]}")
+    text = await record_store.proof(place, wanted)
+    return web.answer(text.encode(), media_type="text/plain; charset=utf-8")
+
+
 @get("/v1/instances")
 async def instances(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
@@ -146,6 +157,7 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     keep_chain_head,
     page,
     detail,
+    proof,
     instances,
     exports,
 ]

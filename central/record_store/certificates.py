@@ -14,10 +14,11 @@ from central.config import CentralConfig
 from central.errors import Refused
 from central.keys import RootFiles
 from central.record_store.keyring import Certified, Keyring
-from central.record_store.logs import LeafType, LeafWriter, Log, document_hash, open_log
+from central.record_store.logs import LeafWriter, Log, Logbook, document_hash
 from gateway import documents, seal
 from gateway.documents import KeyCert
 from gateway.errors import DocumentInvalid
+from gateway.logproof import LeafType
 from gateway.timestamp import time_micros
 
 
@@ -53,14 +54,14 @@ def open_certificate(data: bytes, config: CentralConfig, root_files: RootFiles) 
 
 
 def keep_certificate(
-    connection: sqlite3.Connection, log_host: str, certified: Certified, now_us: int
+    connection: sqlite3.Connection, logbook: Logbook, certified: Certified, now_us: int
 ) -> CertificateAnswer:
     """Keep ``certified`` as a leaf of its own log, once. Inside a write transaction."""
     certificate = certified.certificate
     found = _leaf_of(connection, certified)
     if found is None:
-        log = open_log(connection, log_host, certificate.tenant, certificate.region)
-        leaves = LeafWriter(connection, log, now_us)
+        log = logbook.open(connection, certificate.tenant, certificate.region)
+        leaves = logbook.writer(connection, log, now_us)
         found = insert_certificate(connection, log, leaves, certified, now_us)
         leaves.finish()
     return CertificateAnswer(serial=certificate.serial, leaf_index=found)

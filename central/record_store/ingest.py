@@ -11,20 +11,17 @@ import sqlite3
 
 import msgspec
 
-from central.record_store import certificates
+from central.record_store import answer, certificates
+from central.record_store.answer import LeafPlace
 from central.record_store.batch import Item
 from central.record_store.chain import ChainState, Verdict, judge
 from central.record_store.index_row import COLUMNS
 from central.record_store.keyring import Keyring
-from central.record_store.logs import (
-    LeafType,
-    LeafWriter,
-    Log,
-    hash_bytes,
-    hash_text,
-    open_log,
-)
+from central.record_store.logs import Log, Logbook, hash_bytes, hash_text
 from gateway import record
+from gateway.checkpoint import Checkpoint
+from gateway.documents import LogSeen
+from gateway.logproof import LeafType
 from gateway.shipping import ShipAnswer, ShipException, ShipHead
 
 _RECORD_COLUMNS = (
@@ -41,7 +38,8 @@ RecordRow = tuple[str | int | bytes | None, ...]
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
-    """One verified batch. ``sender``: the instance that delivered it; ``instance``: whose it is."""
+    """One verified batch. ``sender``: the instance that delivered it; ``instance``: whose it is;
+    ``log_seen``: the newest checkpoint that the sender checked."""
 
     tenant: str
     region: str
@@ -50,34 +48,41 @@ class Arrival(msgspec.Struct, frozen=True, kw_only=True):
     items: list[Item]
     keyring: Keyring
     received_us: int
+    log_seen: LogSeen | None
 
 
-def ingest(connection: sqlite3.Connection, arrival: Arrival, log_host: str) -> ShipAnswer:
+def ingest(connection: sqlite3.Connection, arrival: Arrival, logbook: Logbook) -> ShipAnswer:
     """Keep ``arrival`` and answer for it. Inside one write transaction."""
-    log = open_log(connection, log_host, arrival.tenant, arrival.region)
-    writer = _Writer(connection, log, arrival)
+    log = logbook.open(connection, arrival.tenant, arrival.region)
+    writer = _Writer(connection, log, arrival, logbook)
     writer.keep_brought()
     for item in arrival.items:
         writer.take(item)
-    writer.finish()
+    current = writer.finish()
+    proof = answer.prove(connection, log, current, writer.places, arrival.log_seen)
     return ShipAnswer(
         through_seq=max(item.seq for item in arrival.items),
         exceptions=writer.exceptions,
-        runs=None,
+        runs=proof.runs,
         head=_head(connection, log, arrival.instance),
-        checkpoint=None,
-        consistency=None,
+        checkpoint=proof.checkpoint,
+        consistency=proof.consistency,
+        statements=proof.statements,
     )
 
 
 class _Writer:
     """The rows of one batch, gathered and then written together."""
 
-    def __init__(self, connection: sqlite3.Connection, log: Log, arrival: Arrival) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, log: Log, arrival: Arrival, logbook: Logbook
+    ) -> None:
         self._connection = connection
         self._log = log
         self._arrival = arrival
-        self._leaves = LeafWriter(connection, log, arrival.received_us)
+        self._leaves = logbook.writer(connection, log, arrival.received_us)
+        self._received_us = arrival.received_us
+        self._kept = _load_places(connection, log, arrival)
         self._state = _load_state(connection, log, arrival)
         self._prevs: dict[int, bytes] = {}
         self._records: list[RecordRow] = []
@@ -85,6 +90,7 @@ class _Writer:
         self._accepted: list[Item] = []
         self._forks = 0
         self.exceptions: list[ShipException] = []
+        self.places: list[LeafPlace] = []
 
     def keep_brought(self) -> None:
         """Keep the certificates that came inside records, if they are this log's."""
@@ -105,14 +111,18 @@ class _Writer:
             self._accept(item)
             return
         self.exceptions.append(ShipException(seq=item.seq, code=verdict.judgement))
-        if verdict.judgement != "duplicate":
+        if verdict.judgement == "duplicate":
+            self.places.append(self._kept[item.seq])
+        else:
             self._keep_evidence(item, verdict)
 
     def _accept(self, item: Item) -> None:
         assert item.leading is not None
-        leading, row, received_us = item.leading, item.row, self._arrival.received_us
+        leading, row, received_us = item.leading, item.row, self._received_us
         time_us = received_us if row.time_us is None else row.time_us
         index = self._leaves.add(LeafType.RECORD, item.hash)
+        place = self._kept[item.seq] = LeafPlace(item.seq, index, received_us)
+        self.places.append(place)
         self._records.append(
             (
                 self._log.log,
@@ -140,18 +150,22 @@ class _Writer:
     def _keep_evidence(self, item: Item, verdict: Verdict) -> None:
         """Keep the bytes once: a sender that repeats them adds no leaf."""
         known = self._connection.execute(
-            "SELECT 1 FROM evidence WHERE log = ? AND hash = ?", (self._log.log, item.hash)
+            "SELECT leaf_index, received_us FROM evidence WHERE log = ? AND hash = ?",
+            (self._log.log, item.hash),
         ).fetchone()
         if known is not None:
+            self.places.append(LeafPlace(item.seq, *known))
             return
         if verdict.judgement == "fork":
             self._forks += 1
+        index, received_us = self._leaves.add(LeafType.EVIDENCE, item.hash), self._received_us
+        self.places.append(LeafPlace(item.seq, index, received_us))
         self._connection.execute(
             "INSERT INTO evidence VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
                 self._log.log,
-                self._leaves.add(LeafType.EVIDENCE, item.hash),
-                self._arrival.received_us,
+                index,
+                received_us,
                 item.hash,
                 verdict.judgement,
                 verdict.cause,
@@ -171,13 +185,14 @@ class _Writer:
         ).fetchone()
         return None if row is None else hash_bytes(record.decode_leading(row[0]).chain.prev)
 
-    def finish(self) -> None:
+    def finish(self) -> Checkpoint:
         connection = self._connection
         connection.executemany(_INSERT_RECORD, self._records)
         connection.executemany("INSERT OR IGNORE INTO category VALUES (?,?,?,?)", self._categories)
-        self._leaves.finish()
+        current = self._leaves.finish()
         self._note_keys()
         self._note_instance()
+        return current
 
     def _note_keys(self) -> None:
         log, instance = self._log.log, self._arrival.instance
@@ -225,6 +240,22 @@ class _Writer:
         )
 
 
+def _load_places(
+    connection: sqlite3.Connection, log: Log, arrival: Arrival
+) -> dict[int, LeafPlace]:
+    """Where the records stand that are kept already, by seq."""
+    rows = connection.execute(
+        "SELECT seq, leaf_index, received_us FROM record WHERE log = ? AND instance = ?"
+        " AND seq IN (SELECT value FROM json_each(?))",
+        (log.log, arrival.instance, _json([item.seq for item in arrival.items])),
+    )
+    return {row[0]: LeafPlace(*row) for row in rows}
+
+
+def _json(seqs: list[int]) -> str:
+    return msgspec.json.encode(seqs).decode()
+
+
 def _load_state(connection: sqlite3.Connection, log: Log, arrival: Arrival) -> ChainState:
     key = (log.log, arrival.instance)
     seqs = {item.seq + step for item in arrival.items for step in (-1, 0, 1)}
@@ -236,7 +267,7 @@ def _load_state(connection: sqlite3.Connection, log: Log, arrival: Arrival) -> C
             connection.execute(
                 "SELECT seq, record_hash FROM record WHERE log = ? AND instance = ?"
                 " AND seq IN (SELECT value FROM json_each(?))",
-                (*key, msgspec.json.encode(sorted(seqs)).decode()),
+                (*key, _json(sorted(seqs))),
             ).fetchall()
         ),
         retired=dict(

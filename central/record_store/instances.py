@@ -13,7 +13,7 @@ import msgspec
 
 from central.errors import Refused
 from central.record_store.certificates import Sender
-from central.record_store.logs import Log, hash_text, open_log
+from central.record_store.logs import Log, Logbook, hash_text
 from gateway import documents, limits, seal
 from gateway.documents import ChainHead
 from gateway.errors import DocumentInvalid
@@ -130,14 +130,14 @@ def open_chain_head(data: bytes, sender: Sender) -> ChainHead:
 
 def keep_chain_head(
     connection: sqlite3.Connection,
-    log_host: str,
+    logbook: Logbook,
     sender: Sender,
     head: ChainHead,
     data: bytes,
     now_us: int,
 ) -> None:
     """Keep the newest head of each instance; an older one that comes late is dropped."""
-    log = open_log(connection, log_host, sender.tenant, sender.region)
+    log = logbook.open(connection, sender.tenant, sender.region)
     connection.execute(
         "INSERT INTO chain_head VALUES (?,?,?,?,?,?,?)"
         " ON CONFLICT (log, instance) DO UPDATE SET received_us = excluded.received_us,"

@@ -1,7 +1,8 @@
-"""The log of one (tenant, region): which leaf comes next, and what a leaf commits to.
+"""The log of one (tenant, region): which leaf comes next, and the checkpoint that signs for it.
 
-Owns: the leaf types, leaf-index assignment, and the hash of what is not a record. Refuses:
-trees, proofs and checkpoints, which are computed from the ``leaf`` table.
+Owns: leaf-index assignment, growing the tree with its leaves, and a signed checkpoint in the same
+transaction: what was answered for is under a signature before the answer leaves. Refuses: what a
+daemon is told about it (``answer.py``) and what people fetch of it (``publication.py``).
 
 A leaf entry is ``type ‖ u64be received_us ‖ hash`` (docs/records.md, "Log").
 """
@@ -10,22 +11,15 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from enum import IntEnum
 
 import msgspec
 
-from gateway import seal
+from central.record_store import tree
+from gateway import checkpoint, seal
+from gateway.checkpoint import Checkpoint
 from gateway.documents import Envelope
-
-
-class LeafType(IntEnum):
-    """First byte of a leaf entry."""
-
-    RECORD = 1
-    KEY_CERT = 2
-    REVOCATION = 3
-    LOG_STATEMENT = 4
-    EVIDENCE = 5
+from gateway.logproof import Entry, LeafType
+from gateway.merkle import Frontier
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -38,6 +32,41 @@ class Log(msgspec.Struct, frozen=True):
     size: int
 
 
+class Logbook:
+    """The logs of one store. ``signers``: keys of the root's ``log`` role, to its threshold."""
+
+    def __init__(self, host: str, signers: list[seal.Signer]) -> None:
+        self._host = host
+        self._signers = signers
+
+    def open(self, connection: sqlite3.Connection, tenant: str, region: str) -> Log:
+        """The log of (tenant, region), created if it is new. Inside a write transaction."""
+        found = find_log(connection, tenant, region)
+        if found is not None:
+            return found
+        origin = checkpoint.origin(self._host, tenant, region, 1)
+        connection.execute(
+            "INSERT INTO log (tenant, region, origin, size, peaks) VALUES (?,?,?,0,x'')",
+            (tenant, region, origin),
+        )
+        opened = find_log(connection, tenant, region)
+        assert opened is not None
+        return opened
+
+    def writer(self, connection: sqlite3.Connection, log: Log, received_us: int) -> LeafWriter:
+        """A writer of leaves that arrived at ``received_us``. Inside a write transaction."""
+        return LeafWriter(connection, log, received_us, self)
+
+    def sign(self, connection: sqlite3.Connection, log: int, found: Checkpoint, now_us: int) -> str:
+        """Sign ``found`` and keep it; returns the note."""
+        text = checkpoint.write(found, self._signers).encode()
+        connection.execute(
+            "INSERT INTO checkpoint VALUES (?,?,?,?,?) ON CONFLICT (log, origin, size) DO NOTHING",
+            (log, found.origin, found.size, now_us, text),
+        )
+        return text
+
+
 def find_log(connection: sqlite3.Connection, tenant: str, region: str) -> Log | None:
     """The log of (tenant, region), or None before its first leaf."""
     row = connection.execute(
@@ -47,30 +76,29 @@ def find_log(connection: sqlite3.Connection, tenant: str, region: str) -> Log | 
     return None if row is None else Log(*row)
 
 
-def open_log(connection: sqlite3.Connection, host: str, tenant: str, region: str) -> Log:
-    """The log of (tenant, region), created if it is new. Inside a write transaction."""
-    found = find_log(connection, tenant, region)
-    if found is not None:
-        return found
-    origin = f"{host}/log/{tenant}/{region}/1"
-    connection.execute(
-        "INSERT INTO log (tenant, region, origin, size) VALUES (?,?,?,0)", (tenant, region, origin)
-    )
-    opened = find_log(connection, tenant, region)
-    assert opened is not None
-    return opened
+def newest_checkpoint(connection: sqlite3.Connection, log: Log) -> str | None:
+    """The note of the newest checkpoint of ``log``, or None before its first leaf."""
+    row = connection.execute(
+        "SELECT note FROM checkpoint WHERE log = ? AND origin = ? ORDER BY size DESC LIMIT 1",
+        (log.log, log.origin),
+    ).fetchone()
+    return None if row is None else str(row[0])
 
 
 class LeafWriter:
     """Gives out contiguous leaf indexes of one log within one write transaction.
 
-    ``finish`` must be called before the commit: it writes the leaves and the new size.
+    ``finish`` must be called before the commit: it writes the leaves, grows the tree, and signs a
+    checkpoint over it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, log: Log, received_us: int) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, log: Log, received_us: int, logbook: Logbook
+    ) -> None:
         self._connection = connection
         self._log = log
         self._received_us = received_us
+        self._logbook = logbook
         self._rows: list[tuple[int, int, int, int, bytes]] = []
 
     def add(self, kind: LeafType, digest: bytes) -> int:
@@ -79,14 +107,25 @@ class LeafWriter:
         self._rows.append((self._log.log, index, int(kind), self._received_us, digest))
         return index
 
-    def finish(self) -> None:
-        if not self._rows:
-            return
-        self._connection.executemany("INSERT INTO leaf VALUES (?,?,?,?,?)", self._rows)
-        self._connection.execute(
-            "UPDATE log SET size = ? WHERE log = ?",
-            (self._log.size + len(self._rows), self._log.log),
-        )
+    def finish(self) -> Checkpoint:
+        """Write the leaves; returns the checkpoint, signed, that covers them."""
+        connection, log = self._connection, self._log
+        (peaks,) = connection.execute(
+            "SELECT peaks FROM log WHERE log = ? AND size = ?", (log.log, log.size)
+        ).fetchone()
+        frontier = Frontier(log.size, tree.split_hashes(peaks))
+        if self._rows:
+            connection.executemany("INSERT INTO leaf VALUES (?,?,?,?,?)", self._rows)
+            leaves = [Entry(kind, at, digest).leaf_hash() for _, _, kind, at, digest in self._rows]
+            tree.append(connection, log.log, frontier, leaves)
+            connection.execute(
+                "UPDATE log SET size = ?, peaks = ? WHERE log = ?",
+                (frontier.size, b"".join(frontier.peaks), log.log),
+            )
+        found = Checkpoint(log.origin, frontier.size, frontier.root())
+        if self._rows:
+            self._logbook.sign(connection, log.log, found, self._received_us)
+        return found
 
 
 def document_hash(envelope: Envelope) -> bytes:

@@ -5,14 +5,15 @@ Owns: their shape. Rules: hashes are 32 raw bytes; times are microseconds since 
 lock in the transaction that uses it; nothing here updates or deletes a record.
 
 ``record`` keeps the exact payload and signature; its other columns are an index made from them
-and can be made again. ``look`` says which person looked at what.
+and can be made again. ``look`` says which person looked at what. ``log.peaks`` are the hashes of
+the complete subtrees that ``log.size`` leaves make up, ``tile`` holds those of C2SP tlog-tiles.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS log (
@@ -21,8 +22,35 @@ CREATE TABLE IF NOT EXISTS log (
     region TEXT NOT NULL,
     origin TEXT NOT NULL,
     size INTEGER NOT NULL,
+    peaks BLOB NOT NULL,
     UNIQUE (tenant, region)
 );
+
+CREATE TABLE IF NOT EXISTS tile (
+    log INTEGER NOT NULL REFERENCES log (log),
+    level INTEGER NOT NULL,
+    tile_index INTEGER NOT NULL,
+    hashes BLOB NOT NULL,
+    PRIMARY KEY (log, level, tile_index)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS checkpoint (
+    log INTEGER NOT NULL REFERENCES log (log),
+    origin TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    signed_us INTEGER NOT NULL,
+    note TEXT NOT NULL,
+    PRIMARY KEY (log, origin, size)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS log_statement (
+    log INTEGER NOT NULL REFERENCES log (log),
+    leaf_index INTEGER NOT NULL,
+    closed_origin TEXT NOT NULL,
+    opened_origin TEXT NOT NULL,
+    envelope BLOB NOT NULL,
+    PRIMARY KEY (log, leaf_index)
+) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS leaf (
     log INTEGER NOT NULL REFERENCES log (log),

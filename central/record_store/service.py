@@ -15,17 +15,26 @@ import msgspec
 from central.config import OPERATOR_TENANT, CentralConfig
 from central.database import Database, OpenDatabase
 from central.errors import Refused
-from central.keys import RootFiles
+from central.keys import RootFiles, read_signer
 from central.people import People, Person
-from central.record_store import batch, certificates, export, instances, query, schema
+from central.record_store import (
+    batch,
+    certificates,
+    export,
+    instances,
+    publication,
+    query,
+    schema,
+)
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.filters import Query
 from central.record_store.ingest import Arrival, ingest
 from central.record_store.instances import InstanceItem
 from central.record_store.keyring import Keyring
-from central.record_store.logs import Log, find_log
+from central.record_store.logs import Log, Logbook, find_log
 from central.record_store.query import Page, RecordDetail
 from central.record_store.senders import Authenticated, Call, authenticate
+from gateway import checkpoint
 from gateway.ports import WallClock
 from gateway.shipping import ShipAnswer
 
@@ -38,7 +47,10 @@ class Place(msgspec.Struct, frozen=True):
 
 
 class RecordStore:
-    """The store over its own database. It holds no issuer key: it cannot make a daemon up."""
+    """The store over its own database. It holds no issuer key: it cannot make a daemon up.
+
+    Raises ConfigInvalid for a log key that the root does not name.
+    """
 
     def __init__(
         self,
@@ -52,6 +64,9 @@ class RecordStore:
         self._root_files = root_files
         self._people = people
         self._clock = clock
+        signer = read_signer(config.keys.log, "log")
+        root_files.require(signer, "log")
+        self._logbook = Logbook(config.log_host, [signer])
         path = os.path.join(config.data_directory, "records.db")
         self.database = open_database(path, schema.SCHEMA, schema.VERSION)
 
@@ -62,7 +77,7 @@ class RecordStore:
         certified = certificates.open_certificate(body, self._config, self._root_files)
         now_us = self._clock.wall_us()
         return await self.database.write(
-            lambda c: certificates.keep_certificate(c, self._config.log_host, certified, now_us)
+            lambda c: certificates.keep_certificate(c, self._logbook, certified, now_us)
         )
 
     async def keep_records(self, call: Call, encoding: str) -> ShipAnswer:
@@ -83,7 +98,7 @@ class RecordStore:
         arrival = await self.database.compute(
             lambda: _verify(call.body, encoding, known, keyring, received_us)
         )
-        return await self.database.write(lambda c: ingest(c, arrival, self._config.log_host))
+        return await self.database.write(lambda c: ingest(c, arrival, self._logbook))
 
     async def keep_chain_head(self, call: Call) -> None:
         """Keep where an instance's chain stands. Raises Refused."""
@@ -92,9 +107,7 @@ class RecordStore:
         def work(connection: sqlite3.Connection) -> None:
             sender = authenticate(connection, call, self._config.audience, now_us).sender
             head = instances.open_chain_head(call.body, sender)
-            instances.keep_chain_head(
-                connection, self._config.log_host, sender, head, call.body, now_us
-            )
+            instances.keep_chain_head(connection, self._logbook, sender, head, call.body, now_us)
 
         await self.database.write(work)
 
@@ -122,6 +135,12 @@ class RecordStore:
             raise Refused("not_found")
         return Place(asked, chosen)
 
+    def log_reader(self, authorization: str | None, tenant: str, region: str) -> Place:
+        """The log that may be fetched: anybody's if its tenant made it public. Raises Refused."""
+        if self._config.is_public(tenant, region):
+            return Place(tenant, region)
+        return self.auditor(authorization, tenant, region)
+
     async def note_look(
         self, authorization: str | None, place: Place, what: str, parameters: str
     ) -> None:
@@ -145,6 +164,31 @@ class RecordStore:
         now_us = self._clock.wall_us()
         return await self.database.read(lambda c: instances.instances(c, _log(c, place), now_us))
 
+    # -- what is published of a log --------------------------------------------------------
+
+    async def checkpoint(self, place: Place, number: int) -> str:
+        """The newest checkpoint of a log. Raises Refused (``not_found``)."""
+        return await self.database.read(
+            lambda c: publication.checkpoint_text(c, _numbered(c, place, number))
+        )
+
+    async def tile(self, place: Place, number: int, path: str) -> bytes:
+        """A tile or a bundle of entries. Raises Refused (``not_found``)."""
+        wanted = publication.tile_path(path)
+        return await self.database.read(
+            lambda c: publication.tile(c, _numbered(c, place, number), wanted)
+        )
+
+    async def consistency(self, place: Place, number: int, old: int, new: int) -> list[str]:
+        """A consistency proof. Raises Refused."""
+        return await self.database.read(
+            lambda c: publication.consistency(c, _numbered(c, place, number), old, new)
+        )
+
+    async def proof(self, place: Place, name: str) -> str:
+        """The proof that a record is in its log. Raises Refused (``not_found``)."""
+        return await self.database.read(lambda c: publication.record_proof(c, _log(c, place), name))
+
     async def log(self, place: Place) -> Log | None:
         """The log with its size now: what an export is cut at."""
         return await self.database.read(lambda c: _log(c, place))
@@ -164,6 +208,14 @@ def _log(connection: sqlite3.Connection, place: Place) -> Log | None:
     return find_log(connection, place.tenant, place.region)
 
 
+def _numbered(connection: sqlite3.Connection, place: Place, number: int) -> Log | None:
+    """The log ``number`` of a place; closed ones are not served."""
+    found = _log(connection, place)
+    if found is None or checkpoint.place_of(found.origin).number != number:
+        return None
+    return found
+
+
 def _verify(
     body: bytes, encoding: str, known: Authenticated, keyring: Keyring, received_us: int
 ) -> Arrival:
@@ -179,4 +231,5 @@ def _verify(
         ),
         keyring=keyring,
         received_us=received_us,
+        log_seen=known.request.log_seen,
     )

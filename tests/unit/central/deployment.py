@@ -142,7 +142,9 @@ def write_key(path: Path, secret: bytes, mode: int = 0o600) -> str:
     return str(path)
 
 
-def configuration(directory: Path, services: list[ServiceName] | None = None) -> CentralConfig:
+def configuration(
+    directory: Path, services: list[ServiceName] | None = None, *, public_log: bool = False
+) -> CentralConfig:
     """Files and configuration of a deployment in ``directory``."""
     roots = directory / "roots"
     roots.mkdir(parents=True, exist_ok=True)
@@ -154,7 +156,7 @@ def configuration(directory: Path, services: list[ServiceName] | None = None) ->
         roots_directory=str(roots),
         root_fingerprint=root_document().digest,
         tenants=[
-            Tenant(name=TENANT, regions=[REGION], scope=SCOPE),
+            Tenant(name=TENANT, regions=[REGION], scope=SCOPE, public_log=public_log),
             Tenant(name="globex", regions=["eu-west-1", "us-east-1"], scope="globex"),
         ],
         services=services or ["issuer", "policy", "records"],
@@ -187,10 +189,16 @@ def configuration(directory: Path, services: list[ServiceName] | None = None) ->
 class Deployment:
     """All services in one application, with a clock to turn."""
 
-    def __init__(self, directory: Path, services: list[ServiceName] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        services: list[ServiceName] | None = None,
+        *,
+        public_log: bool = False,
+    ) -> None:
         self.directory = directory
         self.clock = HandClock()
-        self.config = configuration(directory, services)
+        self.config = configuration(directory, services, public_log=public_log)
         self.app: Litestar = central_app.build(
             self.config, clock=self.clock, entropy=CountedEntropy()
         )
