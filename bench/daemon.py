@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -19,26 +18,14 @@ from rich.table import Table
 
 from bench.disk import fdatasync_p50_us
 from bench.load import Measured, Plan
+from bench.stage import HERE, Stage, stage
+from bench.volume import bench_directory
 from gatepost.home import Home
 from gatepost.process import Child, Children
-from gatepost.samples import sample
-from gatepost.stack import (
-    FAR_END_KEY,
-    Ports,
-    Refresh,
-    Upstreams,
-    publish,
-    start_central,
-    write_sidecar,
-)
-from gateway.io.clock import SystemClock
-from gateway.io.entropy import SystemEntropy
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 _WARM_CALLS = 400
-_HERE = {"PYTHONPATH": str(Path(__file__).parent.parent)}
-"""``bench`` is not installed."""
 
 
 class Row(msgspec.Struct):
@@ -112,31 +99,14 @@ def stream_cost(plan: Plan, pid: int) -> float:
 
 def run(calls: int, console: Console) -> Result:
     """The whole comparison on a fresh development home."""
-    with tempfile.TemporaryDirectory(prefix="gatepost-bench-") as directory:
-        home = Home(Path(directory) / "home")
-        clock = SystemClock()
-        home.make(SystemEntropy(), clock.wall_us(), sample("policy.json"))
-        with Children(home.logs) as children:
-            return _run(home, children, calls, clock, console)
+    with bench_directory() as directory, stage(directory) as ready:
+        return _run(ready, calls, console)
 
 
-def _run(
-    home: Home, children: Children, calls: int, clock: SystemClock, console: Console
-) -> Result:
-    provider = children.start("provider", "bench.upstream", environment=_HERE)
-    port = provider.wait_ready()["port"]
-    central = start_central(children, home, 0)
-    publish(home, central, 1, clock)
-    key = home.keys / "far-end.key"
-    key.write_text(FAR_END_KEY)
-    key.chmod(0o600)
-    url = f"http://127.0.0.1:{port}"
-    upstreams = Upstreams(
-        openai_url=url, openai_key=key, anthropic_url=url, anthropic_key=key, tools_url=url
-    )
-    write_sidecar(home, central, upstreams, Ports(), Refresh())
+def _run(ready: Stage, calls: int, console: Console) -> Result:
+    home, children = ready.home, ready.children
     result = Result([], {}, fdatasync_p50_us(home.directory), 0.0, 0.0, {})
-    direct = Plan(f"127.0.0.1:{port}", "/v1/chat/completions", 1, calls)
+    direct = Plan(ready.provider, "/v1/chat/completions", 1, calls)
     through = msgspec.structs.replace(
         direct, target=f"unix:{home.agent_socket}", path="/openai/v1/chat/completions"
     )
@@ -158,9 +128,7 @@ def _start(
     children: Children, home: Home, module: str, arguments: list[str]
 ) -> tuple[float, Child]:
     began = time.perf_counter()
-    child = children.start(
-        "daemon", module, [*arguments, str(home.sidecar_toml)], environment=_HERE
-    )
+    child = children.start("daemon", module, [*arguments, str(home.sidecar_toml)], environment=HERE)
     child.wait_ready()
     return time.perf_counter() - began, child
 
