@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
+from gatepost.run import SWITCH_SECONDS
 from gateway.ports import Receipt, Reservation
 from gateway.record import Record
 from gateway.world import World
@@ -58,4 +59,5 @@ async def _serve(config: SidecarConfig) -> int:
 
 if __name__ == "__main__":
     settings = parse(Path(sys.argv[1]).read_text(), sys.argv[1])
+    sys.setswitchinterval(SWITCH_SECONDS)
     sys.exit(anyio.run(_serve, settings, backend_options={"use_uvloop": True}))
