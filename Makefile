@@ -54,7 +54,7 @@ test-system: $(INSTALLED)  ## tests that need root, namespaces or apt; a skip fa
 sim: $(INSTALLED)  ## the simulated world; SEED=7 replays one seed
 	GATEPOST_SIM_SEED=$(SEED) $(BIN)/pytest tests/sim $(PYTEST_ARGS)
 
-bench: $(INSTALLED)  ## ratios, CPU per call, added latency, memory; precision and recall
+bench: $(INSTALLED)  ## CPU and latency per call, the spool against SQLite; precision and recall
 	$(BIN)/python -m bench
 
 docs: $(INSTALLED)  ## write the generated pages and the golden files anew

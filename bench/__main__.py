@@ -1,6 +1,7 @@
-"""``python -m bench``: the daemon's cost, then the rule pack's precision and recall.
+"""``python -m bench [daemon|spool|classify]``: the cost of a call, the spool, the rule pack.
 
-``--calls N`` per row, ``--json`` for machines, ``--only daemon|classify``.
+Without a part all three. ``--calls N`` per row of the first, ``--json`` for machines. What is
+written goes to ``GATEPOST_BENCH_DIR``.
 """
 
 from __future__ import annotations
@@ -13,22 +14,31 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import daemon
+from bench import daemon, spool
+
+_PARTS = ("daemon", "spool", "classify")
 
 
 @click.command()
+@click.argument("part", type=click.Choice(_PARTS), required=False)
 @click.option("--calls", default=4000, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-@click.option("--only", type=click.Choice(["daemon", "classify"]))
-def main(calls: int, as_json: bool, only: str | None) -> None:
+def main(part: str | None, calls: int, as_json: bool) -> None:
     console = Console(stderr=as_json)
-    if only != "classify":
+    parts = _PARTS if part is None else (part,)
+    if "daemon" in parts:
         result = daemon.run(calls, console)
         if as_json:
             click.echo(msgspec.json.encode(result))
         else:
             daemon.show(result, console)
-    if only != "daemon":
+    if "spool" in parts:
+        measured = spool.run(spool.Sizes(), console)
+        if as_json:
+            click.echo(msgspec.json.encode(measured))
+        else:
+            spool.show(measured, console)
+    if "classify" in parts:
         data = os.environ.get("GATEPOST_BENCH_DATA")
         subprocess.run(
             [sys.executable, "-m", "bench.classify", *([data] if data else [])], check=True

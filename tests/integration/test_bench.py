@@ -1,0 +1,48 @@
+"""The benchmark of the spool, at its smallest: it runs, and what it counts is exact. No times."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench import spool
+from bench.commits import CALLERS, Load
+from bench.volume import VARIABLE
+from bench.ways import GROUPED, SQLITE, SQLITE_GROUPED, UNGROUPED
+
+SIZES = spool.Sizes(
+    load=Load(rounds=2, seconds=0.01),
+    full_bytes=2 * 1024 * 1024,
+    segment_bytes=256 * 1024,
+    drained_records=120,
+    stall_seconds=0.1,
+)
+
+
+@pytest.mark.timeout(180)
+def test_the_benchmark_of_the_spool_counts_every_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    result = spool.run(SIZES, Console(quiet=True))
+    rows = {(row.way, row.callers): row for row in result.commits}
+    ways = (GROUPED, UNGROUPED, SQLITE, SQLITE_GROUPED)
+    assert set(rows) == {(way, callers) for way in ways for callers in CALLERS}
+    for row in rows.values():
+        assert row.stored == row.answered >= SIZES.load.rounds * row.callers
+        assert row.records_per_second > 0
+    assert all(rows[UNGROUPED, callers].syncs_per_record >= 1 for callers in CALLERS)
+    assert rows[GROUPED, 64].syncs_per_record < 1
+    assert result.recovery.answered == result.recovery.records > 0
+    assert result.drain.records == result.drain.stored == SIZES.drained_records + 1
+    assert result.stall.calls_answered == 8
+    assert result.stall.probes_answered > 0
+    assert result.stall.call_seconds >= SIZES.stall_seconds
+    assert list(tmp_path.iterdir()) == []
+    console = Console(record=True, width=200, file=io.StringIO())
+    spool.show(result, console)
+    shown = console.export_text()
+    assert all(claim.what in shown for claim in result.claims)
