@@ -1,70 +1,61 @@
-"""A simulated agent: calls through the daemon's socket, reads answers, and sometimes hangs up.
+"""A simulated agent: calls through the daemon's doors, reads answers, and sometimes hangs up.
 
 Each call is asked once and never repeated, so whatever reaches a provider twice was repeated by
-somebody else.
+somebody else. Requests are those of ``asking.py``; answers are judged by ``readings.py``.
 """
 
 from __future__ import annotations
 
 import random
-from typing import Final
+from typing import Final, NamedTuple
 
 import anyio
 import h11
-import msgspec
 
-from tests.sim.ledger import Call, Kind, Ledger
+from tests.sim.asking import request_of
+from tests.sim.clock import SimClock
+from tests.sim.faulty import Wire
+from tests.sim.ledger import Call, Ledger
 from tests.sim.net import Host, Refused
-from tests.sim.provider import answer_text
+from tests.sim.readings import body_digest, fault_of, refusal_code
 from tests.sim.stream import SimStream
+from tests.sim.tokens import TokenIssuer
+from tests.sim.twists import Door
 
 UID: Final = 1_000
-PATHS: Final[dict[Kind, str]] = {
-    "chat": "/openai/v1/chat/completions",
-    "stream": "/openai/v1/chat/completions",
-    "quick": "/quick/v1/chat/completions",
-    "tool": "/mcp/orders",
-}
-_KINDS: Final[tuple[Kind, ...]] = ("chat", "chat", "stream", "stream", "quick", "tool")
+STRANGER: Final = 2_000
 _PATIENCE_SECONDS: Final = 200.0
 _LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError)
 
 
-class _Error(msgspec.Struct):
-    code: str | int | None = None
-    data: _Error | None = None
+class Way(NamedTuple):
+    """How an agent comes in: the address, and the uid that the kernel tells, if it can."""
 
-
-class _Body(msgspec.Struct):
-    error: _Error | None = None
-
-
-def draw_kind(chance: random.Random) -> Kind:
-    return chance.choice(_KINDS)
-
-
-def body_of(call: Call, chance: random.Random) -> bytes:
-    """The JSON body of ``call``."""
-    if call.kind == "tool":
-        params = {"name": call.name, "arguments": {"order": chance.randrange(1_000)}}
-        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
-        return msgspec.json.encode(message)
-    text = "tell me more " * chance.randrange(1, 60)
-    messages = [{"role": "user", "content": text}]
-    return msgspec.json.encode(
-        {"model": call.name, "messages": messages, "stream": call.kind == "stream"}
-    )
+    address: str
+    uid: int | None
+    door: Door
 
 
 class Agent:
-    """One client process with one connection at a time. ``hang_up``: the chance per call."""
+    """One client process with one connection at a time. ``hang_up``: the chance per call;
+    ``ways``: one is drawn for each connection; ``clock``: the true one."""
 
     def __init__(
-        self, host: Host, address: str, ledger: Ledger, chance: random.Random, hang_up: float
+        self,
+        host: Host,
+        ways: tuple[Way, ...],
+        ledger: Ledger,
+        issuer: TokenIssuer,
+        clock: SimClock,
+        chance: random.Random,
+        hang_up: float,
     ) -> None:
         self._host = host
-        self._address = address
+        self._ways = ways
+        self._way = ways[0]
         self._ledger = ledger
+        self._issuer = issuer
+        self._clock = clock
         self._chance = chance
         self._hang_up = hang_up
         self._stream: SimStream | None = None
@@ -77,43 +68,40 @@ class Agent:
         patience = _PATIENCE_SECONDS
         if self._chance.random() < self._hang_up:
             patience = self._chance.choice((0.01, 0.5, 3.0)) * self._chance.random()
+        call.door = self._way.door
+        call.asked_at, call.asked_us = anyio.current_time(), self._clock.wall_us()
         answered = False
         with anyio.move_on_after(patience):
             answered = await self._exchange(call)
         call.hung_up = not answered and patience < _PATIENCE_SECONDS
         if not answered or self._http.our_state is h11.MUST_CLOSE or self._chance.random() < 0.1:
-            self._drop()
+            self.drop()
         else:
             self._http.start_next_cycle()
         return True
 
     async def _connect(self) -> bool:
         if self._stream is None:
+            self._way = self._chance.choice(self._ways)
             try:
-                self._stream = await self._host.connect(self._address, UID)
+                self._stream = await self._host.connect(self._way.address, self._way.uid)
             except Refused:
                 return False
             self._http = h11.Connection(h11.CLIENT)
         return True
 
-    def _drop(self) -> None:
+    def drop(self) -> None:
+        """Close the connection; the next call makes another."""
         if self._stream is not None:
             self._stream.close()
         self._stream = None
 
     async def _exchange(self, call: Call) -> bool:
-        body = body_of(call, self._chance)
-        headers = [("host", "localhost"), ("content-type", "application/json")]
-        if call.kind == "tool":
-            headers.append(("accept", "application/json, text/event-stream"))
-        headers.append(("content-length", str(len(body))))
-        target = PATHS[call.kind]
-        wire = self._http.send(h11.Request(method="POST", target=target, headers=headers)) or b""
-        wire += self._http.send(h11.Data(data=body)) or b""
-        wire += self._http.send(h11.EndOfMessage()) or b""
+        now_seconds = call.asked_us // 1_000_000
+        wire = request_of(call, self._issuer, now_seconds, self._chance)
         try:
-            await self._send(wire)
-            return await self._receive(call)
+            await self._send(_bytes(self._http, wire))
+            return await self._receive(call, body_digest(wire.body))
         except _LOST:
             return False
 
@@ -130,22 +118,30 @@ class Agent:
             # It may have been answered before all of it was read.
             return
 
-    async def _receive(self, call: Call) -> bool:
+    async def _receive(self, call: Call, digest: str) -> bool:
         body = b""
         while True:
             event = await self._next_event()
             if isinstance(event, h11.Response):
-                call.status = event.status_code
-                found = dict(event.headers).get(b"x-gatepost-decision-id")
-                call.decision_id = None if found is None else found.decode()
+                self._note_head(call, event)
             elif isinstance(event, h11.Data):
                 body += bytes(event.data)
             elif isinstance(event, h11.EndOfMessage):
                 call.complete = True
-                self._judge(call, body)
+                self._judge(call, body, digest)
                 return True
             else:
                 return False
+
+    def _note_head(self, call: Call, response: h11.Response) -> None:
+        call.status = response.status_code
+        found = dict(response.headers)
+        decision_id = found.get(b"x-gatepost-decision-id")
+        call.decision_id = None if decision_id is None else decision_id.decode()
+        for name in (b"set-cookie", b"x-internal-host", b"location"):
+            if name in found:
+                text = f"{call.name}: {name.decode()} of a provider came back"
+                self._ledger.violate("credentials", text)
 
     async def _next_event(self) -> object:
         assert self._stream is not None
@@ -159,38 +155,23 @@ class Agent:
                 data = b""
             self._http.receive_data(data)
 
-    def _judge(self, call: Call, body: bytes) -> None:
+    def _judge(self, call: Call, body: bytes, digest: str) -> None:
         """A whole answer is a refusal of the gateway, the provider's error, or the right text."""
-        if body.startswith(b"{"):
-            error = msgspec.json.decode(body, type=_Body).error
-            if error is not None:
-                inner = error.data or error
-                call.code = str(inner.code) if inner.code is not None else None
-                return
-        if call.status != 200:
-            return
-        if call.kind == "stream" and not body.endswith(b"data: [DONE]\n\n"):
-            self._ledger.violate("answers", f"{call.name}: a cut stream ended cleanly")
-        text = answer_text(call.name)
-        if call.kind == "stream":
-            body = b"".join(_pieces(body))
-        if text.strip().encode() not in body:
-            self._ledger.violate("answers", f"{call.name}: the answer is not its own: {body!r}")
+        code = refusal_code(body)
+        if code is not None:
+            call.code = code or None
+        elif call.status in (200, 202):
+            fault = fault_of(call, body, digest)
+            if fault is not None:
+                self._ledger.violate("answers", f"{call.name} ({call.kind}): {fault}")
 
 
-class _Delta(msgspec.Struct):
-    content: str = ""
-
-
-class _Choice(msgspec.Struct):
-    delta: _Delta
-
-
-class _Chunk(msgspec.Struct):
-    choices: list[_Choice]
-
-
-def _pieces(body: bytes) -> list[bytes]:
-    events = [part.removeprefix(b"data: ") for part in body.split(b"\n\n") if part]
-    chunks = [msgspec.json.decode(one, type=_Chunk) for one in events if one != b"[DONE]"]
-    return [choice.delta.content.encode() for chunk in chunks for choice in chunk.choices]
+def _bytes(http: h11.Connection, wire: Wire) -> bytes:
+    headers = [("host", "localhost"), *wire.headers.items()]
+    if wire.body or wire.method != "GET":
+        headers.append(("content-length", str(len(wire.body))))
+    request = h11.Request(method=wire.method, target=wire.target, headers=headers)
+    data = http.send(request) or b""
+    if wire.body:
+        data += http.send(h11.Data(data=wire.body)) or b""
+    return data + (http.send(h11.EndOfMessage()) or b"")

@@ -5,6 +5,7 @@
 * ``forwarding``: nothing that was not allowed reached a provider, and nothing did twice;
 * ``policy``: each decision is what the version in its record says; that version was the one in
   force between the asking and the answer; versions never fall;
+* what ``particulars.py`` lists, of each decision and completion;
 * ``answers``: the status that an agent saw fits the decision;
 * ``chains``: no verdict of the offline verifier over a whole export is false.
 """
@@ -17,17 +18,25 @@ import msgspec
 
 from gateway import record
 from gateway.evidence import verify_export
-from gateway.record import Decision
+from gateway.record import Completion, Decision
+from gateway.timestamp import time_micros
+from tests.sim.asking import FORMS, further_names
 from tests.sim.central import Central, root_document
 from tests.sim.ledger import Call, Ledger
-from tests.sim.policies import Version, expected
+from tests.sim.particulars import Particulars
+from tests.sim.policies import HOME, HOME_UPSTREAMS, Ruled, Version, expected
+from tests.sim.replies import BLOCKED_REQUEST, server_request_of
+from tests.sim.tokens import TokenIssuer
+from tests.sim.twists import name_of
 
 _FORWARDS: Final = frozenset({"allow", "error_open"})
 _STATUS: Final = {
-    "deny": frozenset({403}),
+    "deny": frozenset({401, 403}),
     "approval_required": frozenset({403}),
-    "error_closed": frozenset({503, 403, 400, 401}),
+    "error_closed": frozenset({400, 413, 415, 503}),
 }
+_GROUP: Final = Ruled("deny", "denied")
+"""A message of a batch that is refused for another one of it."""
 
 
 class Stored(msgspec.Struct, frozen=True):
@@ -39,14 +48,23 @@ class Stored(msgspec.Struct, frozen=True):
 
     @property
     def name(self) -> str | None:
-        return self.body.model.tool or self.body.model.requested
+        """Of the call that it is about, by its trace."""
+        return name_of(self.body.trace)
+
+    @property
+    def message(self) -> str:
+        """What is asked for; the messages of a batch ask for different tools."""
+        return self.body.model.tool or self.name or ""
 
 
 class FinalCheck:
     """Compares what was seen with what the store keeps. ``run`` notes violations in the ledger."""
 
-    def __init__(self, ledger: Ledger, central: Central, versions: list[Version]) -> None:
+    def __init__(
+        self, ledger: Ledger, central: Central, versions: list[Version], issuer: TokenIssuer
+    ) -> None:
         self._ledger = ledger
+        self._particulars = Particulars(ledger, issuer)
         self._central = central
         self._versions = {one.number: one for one in versions}
 
@@ -55,6 +73,7 @@ class FinalCheck:
         self._stored_once(decisions)
         for one in decisions:
             self._judge(one)
+        self._ends(decisions)
         self._monotone(decisions)
         self._not_forwarded(decisions)
         self._evidence(export)
@@ -74,7 +93,7 @@ class FinalCheck:
 
     def _stored_once(self, decisions: list[Stored]) -> None:
         ids = [one.body.id for one in decisions]
-        names = [one.name for one in decisions]
+        names = [(one.name, one.message, one.body.decision.stage) for one in decisions]
         for what, values in (("decision", ids), ("call", names)):
             if len(set(values)) != len(values):
                 self._violate("stored", f"a {what} is recorded twice")
@@ -95,36 +114,79 @@ class FinalCheck:
             self._violate("stored", f"decision {body.id} is of no call that was made: {name}")
             return
         outcome = body.decision.outcome
+        if body.decision.stage == "server":
+            self._server_fits(call, body)
+            return
         if call.forwarded and outcome not in _FORWARDS:
             self._violate("forwarding", f"{name} was forwarded, and the decision is {outcome}")
-        self._policy_fits(name, body)
+        self._particulars.check(call, body)
+        self._policy_fits(call, one.message, body)
         if call.complete:
             self._answer_fits(call, outcome)
 
-    def _policy_fits(self, name: str, body: Decision) -> None:
-        policy, outcome = body.policy, body.decision.outcome
+    def _policy_fits(self, call: Call, message: str, body: Decision) -> None:
+        name, policy, decision = call.name, body.policy, body.decision
+        refused = self._particulars.refusal_of(call, body)
+        if refused is not None:
+            if decision.reason != refused or decision.outcome in _FORWARDS:
+                found = f"{decision.outcome} ({decision.reason})"
+                self._violate("policy", f"{name}: {found}, must be refused with {refused}")
+            return
         if policy.state in ("empty", "locked", "expired"):
-            if outcome != "error_closed" and policy.state != "locked":
-                self._violate("policy", f"{name}: {outcome} while the policy is {policy.state}")
-            if outcome in _FORWARDS:
-                self._violate("policy", f"{name}: allowed while the policy is {policy.state}")
+            if decision.outcome != "error_closed":
+                self._violate("policy", f"{name}: {decision.outcome}, the policy is {policy.state}")
             return
         version = self._versions.get(policy.version or 0)
         if version is None or version.digest != policy.digest:
             self._violate("policy", f"{name}: version {policy.version} was never published")
             return
-        call = self._ledger.calls[name]
         ceiling = self._ledger.answered_under.get(body.id, version.number)
         if not call.version_floor <= version.number <= ceiling:
             seen = f"{call.version_floor} to {ceiling} were in force"
             self._violate("policy", f"{name}: version {version.number}, and {seen}")
-        if outcome != expected(version, name):
-            wanted = expected(version, name)
-            self._violate("policy", f"{name}: {outcome}, version {version.number} says {wanted}")
+        self._ruling_fits(call, message, body, version)
+
+    def _ruling_fits(self, call: Call, message: str, body: Decision, version: Version) -> None:
+        decision = body.decision
+        identity = self._particulars.identity_of(call, body)
+        now_us = time_micros(str(body.facts.inputs.get("time", body.time.decided)))
+        names = (call.name, *further_names(call.name)) if call.kind == "batch" else (call.name,)
+        rulings = {one: expected(version, call, one, identity, now_us) for one in names}
+        # Messages without a tool of their own are of the call.
+        wanted = rulings.get(message, rulings[call.name])
+        if wanted.outcome == "allow" and any(one.outcome != "allow" for one in rulings.values()):
+            wanted = _GROUP
+        found = (decision.outcome, decision.reason, body.policy.shadow)
+        if found != (wanted.outcome, wanted.reason, wanted.tried):
+            text = f"{call.name} ({call.kind}): {found}, version {version.number} says {wanted}"
+            self._violate("policy", text)
+        at_home = all(one.region == HOME_UPSTREAMS for one in body.model.upstreams)
+        if FORMS[call.kind].names_model and call.name.split("-")[1] == HOME and not at_home:
+            self._violate("policy", f"{call.name} may go to {body.model.upstreams}")
+
+    def _server_fits(self, call: Call, body: Decision) -> None:
+        """A tool server's own request: policy allows all kinds but one."""
+        asked, found = server_request_of(call.name), body.decision
+        usable = body.policy.state in ("fresh", "stale")
+        allowed = bool(asked) and asked != BLOCKED_REQUEST and usable
+        if call.kind != "events" or (found.outcome == "allow") != allowed:
+            self._violate("policy", f"{call.name}: {asked} of its server: {found.outcome}")
+
+    def _ends(self, decisions: list[Stored]) -> None:
+        names = {one.body.id: one for one in decisions if one.body.decision.stage == "request"}
+        for (payload,) in self._central.rows(
+            "SELECT payload FROM record WHERE kind = 'completion' ORDER BY instance, seq"
+        ):
+            end = record.decode(payload)
+            assert isinstance(end, Completion)
+            decision = names.get(end.of)
+            call = None if decision is None else self._ledger.calls.get(decision.name or "")
+            if call is not None:
+                self._particulars.check_end(call, end)
 
     def _answer_fits(self, call: Call, outcome: str) -> None:
         status = call.status or 0
-        if call.kind == "tool" and status == 200 and call.code is not None:
+        if FORMS[call.kind].family == "rpc" and status == 200 and call.code is not None:
             return  # MCP: a refusal is a JSON-RPC error in an answer of status 200
         if call.decision_id is None:
             return  # withheld: the record is there, the answer was a turn-away
@@ -142,7 +204,11 @@ class FinalCheck:
             before[one.instance] = version
 
     def _not_forwarded(self, decisions: list[Stored]) -> None:
-        allowed = {one.name for one in decisions if one.body.decision.outcome in _FORWARDS}
+        allowed = {
+            one.name
+            for one in decisions
+            if one.body.decision.outcome in _FORWARDS and one.body.decision.stage == "request"
+        }
         for call in self._ledger.calls.values():
             # On the overlapping route a crash may lose the record of a call that left.
             excused = call.kind == "quick" and call.decision_id is None

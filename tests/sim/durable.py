@@ -15,6 +15,7 @@ from gateway import seal
 from spool import frame
 from spool.segment import segment_base
 from tests.sim.disk import SimDisk
+from tests.sim.twists import name_of
 
 _WINDOW_BYTES: Final = 64 * 1024
 
@@ -23,16 +24,11 @@ class _Chain(msgspec.Struct):
     seq: int
 
 
-class _Model(msgspec.Struct):
-    requested: str | None
-    tool: str | None
-
-
 class _Head(msgspec.Struct):
     kind: str
     id: str
     chain: _Chain
-    model: _Model | None = None
+    trace: str | None = None
 
 
 _decoder: Final = msgspec.json.Decoder(_Head)
@@ -83,7 +79,7 @@ class DurableIndex:
         head = _decoder.decode(payload)
         self.last_seq[instance] = max(head.chain.seq, self.last_seq.get(instance, -1))
         self.ids.setdefault(instance, {})[head.chain.seq] = head.id
-        if head.kind == "decision" and head.model is not None:
-            name = head.model.tool or head.model.requested
+        if head.kind == "decision":
+            name = name_of(head.trace)
             self.decisions[head.id] = name
             self.names.add(name)

@@ -10,14 +10,50 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Literal
 
-Kind = Literal["chat", "stream", "quick", "tool"]
+import msgspec
+
+from tests.sim.twists import PLAIN, Door, Twist
+
+Kind = Literal[
+    "chat",
+    "stream",
+    "quick",
+    "tool",
+    "events",
+    "batch",
+    "session",
+    "listen",
+    "response",
+    "responses",
+    "message",
+    "messages",
+    "gemini",
+    "geminis",
+    "converse",
+    "converses",
+    "embedding",
+    "models",
+    "http",
+    "file",
+]
+"""What is asked for; ``asking.FORMS`` says how. A plural is a stream."""
+
+
+class Sent(msgspec.Struct, frozen=True):
+    """What a provider said of its answer: the model, token counts and the reason of its end."""
+
+    served: str | None
+    input: int | None
+    output: int | None
+    reason: str | None
 
 
 @dataclass
 class Call:
     """One call of an agent. ``forwarded``: how often it reached a provider; ``life``: of the
     daemon that was asked; ``complete``: whether its answer came whole; ``version_floor``: of the
-    policy in force when it was asked."""
+    policy in force when it was asked; ``asked_at`` and ``asked_us``: loop time and true time;
+    ``sent``: what a provider sent whole."""
 
     name: str
     kind: Kind
@@ -29,6 +65,11 @@ class Call:
     complete: bool = False
     hung_up: bool = False
     forwarded: int = 0
+    twist: Twist = PLAIN
+    door: Door = "unix"
+    asked_at: float = 0.0
+    asked_us: int = 0
+    sent: Sent | None = None
 
 
 @dataclass(frozen=True)

@@ -100,7 +100,7 @@ class Host:
         self._listeners.append(listener)
         return listener
 
-    async def connect(self, address: str, uid: int = 0) -> SimStream:
+    async def connect(self, address: str, uid: int | None = 0) -> SimStream:
         """Raises Refused."""
         self._check_alive()
         stream = await self._network.connect(address, uid)
@@ -151,7 +151,7 @@ class SimNetwork:
         if self._listeners.get(listener.address) is listener:
             del self._listeners[listener.address]
 
-    async def connect(self, address: str, uid: int) -> SimStream:
+    async def connect(self, address: str, uid: int | None) -> SimStream:
         wire = Wire(self.chance)
         if address in self.latency:
             wire.latency = self.latency[address]

@@ -15,102 +15,27 @@ from typing import Final, Literal
 import anyio
 import msgspec
 
-from gateway.call import Protocol
 from gateway.errors import TurnAway
-from gateway.identity_config import AgentConfig, IdentityConfig
 from gateway.snapshot import Snapshot
 from sidecar.app import Announcement, Daemon
-from sidecar.config import (
-    Central as CentralSettings,
-)
-from sidecar.config import (
-    Classification,
-    Enrolment,
-    Listen,
-    PolicySettings,
-    RouteSettings,
-    SidecarConfig,
-    Trust,
-    UnixListener,
-    UpstreamSettings,
-)
+from sidecar.config import SidecarConfig
 from sidecar.eventlog import EventLog
 from sidecar.lifecycle import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT
 from sidecar.outside import Outside
 from sidecar.status import DaemonStatus
-from spool.config import SpoolConfig
-from tests.sim.agent import UID
-from tests.sim.central import ADDRESS as CENTRAL
-from tests.sim.central import HOST_SEED, ONE_TIME, REGION, TENANT, Central, root_document
+from tests.sim.central import HOST_SEED, ONE_TIME, Central
 from tests.sim.clock import SimClock
+from tests.sim.configuration import HOST_KEY, SPOOL, SPOOL_BYTES_MAX, TOKEN
 from tests.sim.disk import Faults, PowerCut, SimDisk
 from tests.sim.entropy import SeededEntropy
 from tests.sim.ledger import Ledger
 from tests.sim.net import DaemonNetwork, Host, Sending, SimNetwork
-from tests.sim.policies import ROUTE_ANSWERS_FIRST, SCOPE
 from tests.sim.provider import MODELS, TOOLS
 from tests.sim.watch import Watch
-from tests.sim.weather import AGENT_SOCKET
+from tests.sim.weather import AGENT_PORT, AGENT_SOCKET
 
-SPOOL: Final = "/var/spool"
-ADMIN: Final = "/run/gatepost/admin/admin.sock"
-HOST_KEY: Final = "/etc/gatepost/host.key"
-TOKEN: Final = "/etc/gatepost/token"
-PROBE: Final = "0.0.0.0:4142"
-_SPOOL_BYTES_MAX: Final = 2 * 1024 * 1024
 _STALLED_SECONDS: Final = 0.2
 _FAULTS_OF_OURS: Final = frozenset({"exchange_failed", "forward_failed", "connection_failed"})
-
-
-def configuration(cache_directory: str, *, one_time: bool) -> SidecarConfig:
-    """The daemon's configuration. Small segments, so that many are made and deleted."""
-    return SidecarConfig(
-        tenant=TENANT,
-        region=REGION,
-        listen=Listen(
-            tcp=False,
-            unix=(UnixListener(path=AGENT_SOCKET, agent="robot", uids=(UID,)),),
-            admin_socket=ADMIN,
-        ),
-        central=CentralSettings(url=f"http://{CENTRAL}"),
-        trust=Trust(root_sha256=root_document().digest),
-        enrolment=Enrolment(
-            host_key_file=HOST_KEY, one_time_token_file=TOKEN if one_time else None
-        ),
-        spool=SpoolConfig(
-            directory=SPOOL,
-            segment_bytes=256 * 1024,
-            spool_bytes_max=_SPOOL_BYTES_MAX,
-            spool_free_bytes_min=0,
-        ),
-        policy=PolicySettings(scope=SCOPE, directory="/var/policy"),
-        identity=IdentityConfig(agents=(AgentConfig(id="robot"),)),
-        classification=Classification(cache_directory=cache_directory),
-        upstreams=(
-            UpstreamSettings(name="llm-1", url="https://llm-1.example", region="us"),
-            UpstreamSettings(name="llm-2", url="https://llm-2.example", region="us"),
-            UpstreamSettings(name="tools-1", url="https://tools-1.example", region="local"),
-            UpstreamSettings(name="tools-2", url="https://tools-2.example", region="local"),
-        ),
-        routes=(
-            _route("openai", "/openai", "openai"),
-            _route(ROUTE_ANSWERS_FIRST, "/quick", "openai"),
-            _route("orders", "/mcp/orders", "mcp"),
-        ),
-    )
-
-
-def _route(name: str, prefix: str, protocol: Protocol) -> RouteSettings:
-    tools = protocol == "mcp"
-    return RouteSettings(
-        name=name,
-        prefix=prefix,
-        protocol=protocol,
-        server=name if tools else None,
-        upstreams=("tools-1", "tools-2") if tools else ("llm-1", "llm-2"),
-        first_byte_seconds_max=30.0,
-        stream_idle_seconds_max=30.0,
-    )
 
 
 class _Line(msgspec.Struct):
@@ -185,7 +110,7 @@ class Node:
         self.life += 1
         disk, ledger = self.disk, self._ledger
         disk.faults.cut_at_operation = crash_at
-        watch = Watch(self.life, disk, SPOOL, _SPOOL_BYTES_MAX, ledger, self._central)
+        watch = Watch(self.life, disk, SPOOL, SPOOL_BYTES_MAX, ledger, self._central)
         self.watch = watch
         host = self._host = Host(self._network, self._watched(watch))
         disk.on_cut, disk.on_work = self._power_is_gone, watch.worked
@@ -227,7 +152,7 @@ class Node:
 
     def _watched(self, watch: Watch) -> dict[str, Sending]:
         upstreams = dict.fromkeys((*MODELS, *TOOLS), watch.forwarding)
-        return {AGENT_SOCKET: watch.answering, **upstreams}
+        return {AGENT_SOCKET: watch.answering, AGENT_PORT: watch.answering, **upstreams}
 
     def _announced(self, announcement: Announcement) -> None:
         self.up_since = anyio.current_time()

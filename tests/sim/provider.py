@@ -1,7 +1,8 @@
 """A simulated provider and tool server: counts what reaches it, answers in every bad way.
 
-It speaks just enough of chat completions and of MCP ``tools/call``. Some answers are slow, some
-are errors, some break off in the middle, and some never begin.
+It speaks the formats of ``replies.py``. Some answers are slow, some are errors, some break off in
+the middle, and some never begin. It knows a call by its ``traceparent``, and it holds two laws of
+its own: each request carries the company's credential, and nothing of the caller's.
 """
 
 from __future__ import annotations
@@ -10,40 +11,29 @@ import random
 from typing import Final
 
 import anyio
-import msgspec
 
 from gateway.call import Peer
 from gateway.io.incoming import ServeOptions
 from gateway.io.serve import serve_listener
 from gateway.wire import Answer, Incoming
+from tests.sim.asking import CALLER_KEY
 from tests.sim.ledger import Ledger
 from tests.sim.net import Host
+from tests.sim.replies import JSON, Reply, reply_to
+from tests.sim.tokens import LOCAL_TOKEN
+from tests.sim.twists import name_of
 
 MODELS: Final = ("llm-1.example:443", "llm-2.example:443")
 TOOLS: Final = ("tools-1.example:443", "tools-2.example:443")
+COMPANY_KEY: Final = "company-key"
 
-_JSON: Final = (("content-type", "application/json"),)
-_EVENTS: Final = (("content-type", "text/event-stream"),)
+_JSON: Final = (("content-type", JSON),)
 _BODY_BYTES_MAX: Final = 1024 * 1024
 _PEER: Final = Peer(listener="provider", kind="tcp", uid=None, agent=None, attested_by=None)
-
-
-class _Params(msgspec.Struct):
-    name: str
-
-
-class _Request(msgspec.Struct):
-    """A chat completion or a JSON-RPC message; the other's members stay None."""
-
-    model: str | None = None
-    stream: bool = False
-    id: int | None = None
-    params: _Params | None = None
-
-
-def answer_text(name: str) -> str:
-    """What is answered to call ``name``; agents compare."""
-    return f"this is the answer to {name}. " * (1 + int(name[-6:]) % 12)
+_IDENTITY: Final = (CALLER_KEY, LOCAL_TOKEN, "eyJ", "x-gatepost")
+"""Parts of what callers show of themselves; ``eyJ`` begins every token."""
+_OWN: Final = (("set-cookie", "provider=1"), ("x-internal-host", "provider-7"))
+"""In every answer: what must not come back to a caller."""
 
 
 class Provider:
@@ -72,74 +62,79 @@ class Provider:
                 )
 
     async def _handle(self, incoming: Incoming) -> None:
+        head = incoming.head
         body = await incoming.read_body(_BODY_BYTES_MAX)
-        request = msgspec.json.decode(body, type=_Request)
-        name = request.params.name if request.params is not None else request.model
-        assert name is not None
+        name = name_of(head.headers.get("traceparent"))
+        if name is None:
+            self._ledger.violate("forwarding", f"{head.method} {head.target} is of no call")
+            return
         self._ledger.arrived(name)
+        self._check_credentials(name, incoming)
         mood = self._chance.random() / self.trouble if self.trouble else 1.0
         await anyio.sleep(self._chance.expovariate(2.0))
         if mood < 0.25:
             await anyio.sleep(self._chance.uniform(1.0, 40.0))
         elif mood < 0.5:
-            await incoming.answer(Answer(status=503, headers=_JSON, body=b'{"error":{}}'))
+            await self._fail(incoming, mood)
             return
         elif mood < 0.6:
             incoming.abort()
             return
-        await self._answer(incoming, request, name, cut=0.6 <= mood < 1.0)
+        reply = reply_to(name, head.method, head.target, body)
+        await self._answer(incoming, name, reply, cut=0.6 <= mood < 1.0)
 
-    async def _answer(self, incoming: Incoming, request: _Request, name: str, *, cut: bool) -> None:
-        if request.stream:
-            await self._stream(incoming, name, cut=cut)
-            return
-        body = _tool_result(request.id, name) if request.params is not None else _chat(name)
-        await incoming.send_head(200, _JSON, len(body))
-        if cut:
-            await incoming.send(body[: self._chance.randrange(1, len(body))])
-            incoming.abort()
-            return
-        await incoming.send(body)
-        await incoming.end()
+    def _check_credentials(self, name: str, incoming: Incoming) -> None:
+        """Ours and nothing of the caller's, in heads and targets alike."""
+        head = incoming.head
+        shown = f"{head.target} " + " ".join(
+            f"{key}: {value}" for key, value in head.headers.items()
+        )
+        if shown.count(COMPANY_KEY) != 1:
+            self._ledger.violate("credentials", f"{name} came without the company's key: {shown}")
+        if any(one in shown for one in _IDENTITY):
+            self._ledger.violate("credentials", f"{name} came with its caller's own: {shown}")
 
-    async def _stream(self, incoming: Incoming, name: str, *, cut: bool) -> None:
-        await incoming.send_head(200, _EVENTS, None)
-        text = answer_text(name)
-        pieces = [text[at : at + 25] for at in range(0, len(text), 25)]
-        last = self._chance.randrange(len(pieces)) if cut else len(pieces)
-        for index, piece in enumerate(pieces[:last]):
-            await incoming.send(_event({"index": 0, "delta": {"content": piece}}))
+    async def _fail(self, incoming: Incoming, mood: float) -> None:
+        """An error, or an answer that no gateway may pass on."""
+        if mood < 0.42:
+            await incoming.answer(Answer(status=503, headers=_JSON, body=b'{"error":{}}'))
+        elif mood < 0.46:
+            elsewhere = (("location", "https://elsewhere.example/"),)
+            await incoming.answer(Answer(status=307, headers=elsewhere, body=b""))
+        else:
+            encoded = (*_JSON, ("content-encoding", "gzip"))
+            await incoming.answer(Answer(status=200, headers=encoded, body=b"\x1f\x8b"))
+
+    async def _answer(self, incoming: Incoming, name: str, reply: Reply, *, cut: bool) -> None:
+        headers = ((("content-type", reply.kind),) if reply.kind else ()) + _OWN
+        if reply.streamed:
+            await self._stream(incoming, headers, reply, cut=cut)
+        else:
+            body = b"".join(reply.parts)
+            await incoming.send_head(reply.status, headers, len(body))
+            if cut and body:
+                await incoming.send(body[: self._chance.randrange(1, len(body))])
+                incoming.abort()
+                return
+            await incoming.send(body)
+            await incoming.end()
+        if not cut:
+            self._ledger.calls[name].sent = reply.sent
+
+    async def _stream(
+        self, incoming: Incoming, headers: tuple[tuple[str, str], ...], reply: Reply, *, cut: bool
+    ) -> None:
+        await incoming.send_head(reply.status, headers, None)
+        last = self._chance.randrange(len(reply.parts)) if cut else len(reply.parts)
+        for index, part in enumerate(reply.parts[:last]):
+            await incoming.send(part)
             if index % 4 == 0:
                 await anyio.sleep(self._chance.random() * 0.2)
-        if cut:
-            # Some proxies end what was cut as if it were whole: only the last event tells.
-            if self._chance.random() < 0.5:
-                await incoming.end()
-            incoming.abort()
+        if not cut:
+            await incoming.end()
             return
-        await incoming.send(_event({"index": 0, "delta": {}, "finish_reason": "stop"}))
-        await incoming.send(b"data: [DONE]\n\n")
-        await incoming.end()
-
-
-def _event(choice: dict[str, object]) -> bytes:
-    chunk = {"id": "c1", "object": "chat.completion.chunk", "choices": [choice]}
-    return b"data: " + msgspec.json.encode(chunk) + b"\n\n"
-
-
-def _chat(name: str) -> bytes:
-    message = {"role": "assistant", "content": answer_text(name)}
-    return msgspec.json.encode(
-        {
-            "id": "c1",
-            "object": "chat.completion",
-            "model": name,
-            "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
-            "usage": {"prompt_tokens": 3, "completion_tokens": 5, "total_tokens": 8},
-        }
-    )
-
-
-def _tool_result(rpc_id: int | None, name: str) -> bytes:
-    content = [{"type": "text", "text": answer_text(name)}]
-    return msgspec.json.encode({"jsonrpc": "2.0", "id": rpc_id, "result": {"content": content}})
+        # Some proxies end what was cut as if it were whole: only the last event tells, where the
+        # format has one.
+        if reply.has_last_event and self._chance.random() < 0.5:
+            await incoming.end()
+        incoming.abort()

@@ -18,9 +18,10 @@ from tests.sim.disk import SimDisk
 from tests.sim.durable import DurableIndex
 from tests.sim.ledger import Ledger
 from tests.sim.stream import SimStream
+from tests.sim.twists import name_of
 
 _DECISION: Final = re.compile(rb"^x-gatepost-decision-id: (\S+)\r$", re.MULTILINE | re.IGNORECASE)
-_NAME: Final = re.compile(rb"sim-[a-z]-\d{6}")
+_TRACE: Final = re.compile(rb"traceparent: (\S+)\r", re.IGNORECASE)
 _NOTES: Final = ("/LOCK", "/settled.json", "/settled.json.tmp")
 _INTERIM: Final = b"HTTP/1.1 1"
 
@@ -62,9 +63,9 @@ class Watch:
 
     def forwarding(self, stream: SimStream, data: bytes) -> None:
         """Bytes leave for a provider."""
-        for found in _NAME.findall(data):
-            name = found.decode()
-            call = self._ledger.calls.get(name)
+        for found in _TRACE.findall(data):
+            name = name_of(found.decode())
+            call = self._ledger.calls.get(name or "")
             if call is None or call.kind == "quick":
                 continue
             self.index.refresh()

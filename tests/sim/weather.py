@@ -23,6 +23,7 @@ from tests.sim.provider import MODELS, TOOLS, Provider
 from tests.sim.publisher import Publisher
 
 AGENT_SOCKET: Final = "/run/gatepost/agent/agent.sock"
+AGENT_PORT: Final = "127.0.0.1:4141"
 CrashKind = Literal["sync", "names", "write", "now"]
 
 _CRASHES: Final[dict[CrashKind, int]] = {"sync": 5, "names": 1, "write": 1, "now": 3}
@@ -212,7 +213,8 @@ class Weather:
             self._network.sever(address, share=0.7)
 
     async def _agents_cut(self) -> None:
-        self._network.sever(AGENT_SOCKET, share=0.7)
+        for address in (AGENT_SOCKET, AGENT_PORT):
+            self._network.sever(address, share=0.7)
 
     async def _slow_flush(self) -> None:
         faults = self._daemons.faults

@@ -18,8 +18,9 @@ import msgspec
 
 from sidecar.status import DaemonStatus
 from tests.sim import central as services
-from tests.sim import node as machine
-from tests.sim.agent import Agent, draw_kind
+from tests.sim import configuration
+from tests.sim.agent import STRANGER, UID, Agent, Way
+from tests.sim.asking import draw_kind, fitted
 from tests.sim.central import Central
 from tests.sim.checkers import FinalCheck
 from tests.sim.clock import SimClock
@@ -31,7 +32,9 @@ from tests.sim.node import Node
 from tests.sim.policies import CLASSES, call_name
 from tests.sim.provider import Provider
 from tests.sim.publisher import Publisher
-from tests.sim.weather import AGENT_SOCKET, Weather
+from tests.sim.tokens import TokenIssuer
+from tests.sim.twists import draw_twist
+from tests.sim.weather import AGENT_PORT, AGENT_SOCKET, Weather
 
 _HEALING_SECONDS_MAX: Final = 6 * 3_600.0
 _LOOK_SECONDS: Final = 20.0
@@ -40,6 +43,13 @@ _IN_FORCE_SECONDS: Final = 150.0
 _BEHIND_SECONDS: Final = 50.0
 _DOWN_SECONDS: Final = 15.0
 _LINES_KEPT: Final = 30
+_WAYS: Final = (
+    *(Way(AGENT_SOCKET, UID, "unix"),) * 12,
+    *(Way(AGENT_PORT, UID, "tcp"),) * 4,
+    *(Way(AGENT_PORT, None, "local"),) * 3,
+    Way(AGENT_SOCKET, STRANGER, "stranger"),
+)
+"""How agents come in, each as often as it stands here."""
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +107,11 @@ class World:
         self._asked = 0
         self._chance = chance = random.Random(seed)
         self._healed = anyio.Event()
-        true_clock, node_clock = SimClock(), _node_clock(self._part())
+        self._true_clock = true_clock = SimClock()
+        node_clock = _node_clock(self._part())
+        files = directory / f"world-{seed}"
+        files.mkdir(exist_ok=True)
+        self.issuer = TokenIssuer(configuration.jwks_file(files))
         self.network = SimNetwork(self._part())
         self.central = Central(
             services.configuration(directory, plan.certificate_seconds),
@@ -108,7 +122,7 @@ class World:
         self.publisher = Publisher(self.central, true_clock, self._part())
         self.provider = Provider(self.ledger, self._part(), plan.trouble)
         self.node = Node(
-            machine.configuration(str(directory / "packs"), one_time=seed % 2 == 0),
+            configuration.write(files, directory / "packs", one_time=seed % 2 == 0),
             node_clock,
             self.network,
             self.central,
@@ -172,7 +186,15 @@ class World:
             await anyio.sleep(self._chance.random() * _DOWN_SECONDS)
 
     async def _agent(self, chance: random.Random) -> None:
-        agent = Agent(Host(self.network), AGENT_SOCKET, self.ledger, chance, self.plan.hang_up)
+        agent = Agent(
+            Host(self.network),
+            _WAYS,
+            self.ledger,
+            self.issuer,
+            self._true_clock,
+            chance,
+            self.plan.hang_up,
+        )
         made = 0
         while made < self.plan.calls:
             await anyio.sleep(chance.expovariate(1 / self.plan.think_seconds))
@@ -181,6 +203,7 @@ class World:
             name = call_name(letter, self._asked)
             floor = self.node.version_in_force() or 0
             call = Call(name=name, kind=kind, life=self.node.life, version_floor=floor)
+            call.twist = fitted(kind, draw_twist(chance))
             self.ledger.calls[name] = call
             if await agent.call(call):
                 made += 1
@@ -195,8 +218,8 @@ class World:
             self.node.compare_status(quiet=False)
             self._compare_policy()
             with anyio.move_on_after(10):
-                await _get(host, machine.ADMIN, "/status")
-                await _get(host, machine.PROBE, "/metrics")
+                await _get(host, configuration.ADMIN, "/status")
+                await _get(host, configuration.PROBE, "/metrics")
 
     def _compare_policy(self) -> None:
         """What has been published for a while is in force, unless something is in its way."""
@@ -251,7 +274,7 @@ class World:
         for fault in self.central.faults:
             self.ledger.violate("faults", f"central: {fault!r}")
         export = await self.central.operate("GET", "/v1/exports")
-        FinalCheck(self.ledger, self.central, self.publisher.versions).run(export)
+        FinalCheck(self.ledger, self.central, self.publisher.versions, self.issuer).run(export)
 
     def _outcome(self) -> Outcome:
         ledger = self.ledger
