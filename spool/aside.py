@@ -21,7 +21,7 @@ from spool import home
 from spool.segment import pread_all
 from spool.source import SetAside
 
-_DAMAGE: Final = re.compile(r"(\d{20})-(\d+)\.bin")
+_DAMAGE: Final = re.compile(r"(\d{20})-(\d+)(?:-\d+)?\.bin")
 _REFUSED: Final = re.compile(r"refused-\d{20}\.jsonl")
 _STEP_BYTES: Final = 1024 * 1024
 _LINES_BYTES_MAX: Final = 64 * 1024

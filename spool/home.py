@@ -11,7 +11,7 @@ import anyio
 
 from gateway.errors import ConfigInvalid
 from gateway.ports import Disk, FileSystem, Lock
-from spool.segment import pread_all, remove_if_there, segment_name, write_file
+from spool.segment import pread_all, read_all, remove_if_there, segment_name, write_file
 
 LOCK_NAME = "LOCK"
 QUARANTINE_NAME = "quarantine"
@@ -110,6 +110,8 @@ def quarantine(files: FileSystem, directory: str, pieces: dict[str, bytes]) -> N
     """Keep bytes under their names, durably. A name says where they stood; it can be repeated."""
     path = f"{directory}/{QUARANTINE_NAME}"
     files.make_directory(path, DIRECTORY_MODE)
+    # A link planted under that name would lead what we write, and later delete, elsewhere.
+    files.directory_mode(path)
     there = set(files.list_directory(path))
     for name, data in pieces.items():
         if name not in there:
@@ -136,13 +138,30 @@ def quarantine_stretch(
         data = pread_all(file, length, offset)
     finally:
         file.close()
-    quarantine(files, directory, {damage_name(base_seq, offset): data})
+    quarantine(files, directory, {damage_name(files, directory, base_seq, offset, data): data})
     return len(data)
 
 
-def damage_name(base_seq: int, offset: int) -> str:
-    """The quarantine file of bytes at ``offset`` of a segment."""
-    return f"{base_seq:020d}-{offset}.bin"
+def damage_name(files: FileSystem, directory: str, base_seq: int, offset: int, data: bytes) -> str:
+    """The quarantine file of ``data``, which stood at ``offset`` of a segment.
+
+    Where other bytes have that name (rot went on, or a shorter piece was kept before), a number
+    is added: each name keeps the bytes whose digest a record gives.
+    """
+    place = f"{base_seq:020d}-{offset}"
+    name, number = f"{place}.bin", 1
+    while _kept(files, f"{directory}/{QUARANTINE_NAME}/{name}", len(data)) not in (None, data):
+        number += 1
+        name = f"{place}-{number}.bin"
+    return name
+
+
+def _kept(files: FileSystem, path: str, length: int) -> bytes | None:
+    """What stands in a quarantine file, as far as it takes to tell it from ``length`` bytes."""
+    try:
+        return read_all(files, path, length + 1)
+    except FileNotFoundError:
+        return None
 
 
 def refused_name(seq: int) -> str:

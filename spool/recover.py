@@ -185,7 +185,7 @@ class DeadInstance:
         kept = []
         for damage in damages:
             data = loaded.data[damage.offset : damage.offset + damage.length]
-            name = home.damage_name(loaded.base_seq, damage.offset)
+            name = home.damage_name(files, self.directory, loaded.base_seq, damage.offset, data)
             pieces[name] = data
             kept.append(Quarantined(file=name, length=len(data), digest=sha256_text(data)))
         home.quarantine(files, self.directory, pieces)
@@ -248,6 +248,8 @@ class DeadInstance:
         def remove(files: FileSystem) -> None:
             quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"
             if home.QUARANTINE_NAME in files.list_directory(self.directory):
+                # Raises for a link: nothing outside our own directories is ever deleted.
+                files.directory_mode(quarantine)
                 for name in files.list_directory(quarantine):
                     remove_if_there(files, f"{quarantine}/{name}")
                 files.remove_directory(quarantine)

@@ -54,8 +54,9 @@ class Specimen:
 
     def damage(self, writer: Writer, base_seq: int, offset: int) -> str:
         """A stretch of a segment was set aside; the name of the file."""
-        name = home.damage_name(base_seq, offset)
-        home.quarantine(FILES, str(self.home(writer)), {name: SET_ASIDE_BYTES})
+        place = str(self.home(writer))
+        name = home.damage_name(FILES, place, base_seq, offset, SET_ASIDE_BYTES)
+        home.quarantine(FILES, place, {name: SET_ASIDE_BYTES})
         return name
 
     @contextmanager

@@ -9,50 +9,16 @@ from gateway import limits
 from gateway.documents import Envelope
 from gateway.ports import FileSystem, Receipt
 from gateway.record import UNCHAINED, Clock, Start, Started
-from gateway.seal import Sealed, sha256_text
+from gateway.seal import sha256_text
 from spool import frame, read
 from spool.frame import SegmentHeader
-from spool.recover import DeadInstance, LeftAlone, Place, find_dead, newest
+from spool.recover import Place, find_dead, newest
 from tests.sim.disk import Faults, SimDisk
+from tests.sim.left_behind import ROOT, SEGMENT_BYTES, files_of, home, put_segment, recover
 from tests.sim.loop import simulate
 from tests.sim.records import PLACE, draft, instance_id, seal_draft, sealed_records, sealer
 
-ROOT = "/var/spool"
-SEGMENT_BYTES = 256 * 1024
 DAY_US = 24 * 3600 * 1_000_000
-
-
-def home(number: int = 1) -> str:
-    return f"{ROOT}/{instance_id(number)}"
-
-
-def put_segment(
-    disk: SimDisk, records: list[Sealed], *, number: int = 1, end: bool = False, batch: int = 1
-) -> str:
-    """A segment file with ``records``, in batches of ``batch``."""
-    raw, base_seq = frame.instance_bytes(instance_id(number)), records[0].seq
-    salt = frame.segment_salt(raw, base_seq)
-    data = frame.encode_header(SegmentHeader(raw, base_seq, salt, SEGMENT_BYTES))
-    for first in range(0, len(records), batch):
-        data += frame.encode_batch(records[first : first + batch], salt)
-    if end:
-        data += frame.encode_segment_end(records[-1].seq + 1, salt)
-    path = f"{home(number)}/seg-{base_seq:020d}.log"
-    disk.put(f"{home(number)}/LOCK", b"")
-    disk.put(path, data.ljust(SEGMENT_BYTES, b"\0"))
-    return path
-
-
-def recover(disk: SimDisk, wall_us: int = 0) -> tuple[list[DeadInstance], list[LeftAlone]]:
-    async def world() -> tuple[list[DeadInstance], list[LeftAlone]]:
-        return await find_dead(disk, ROOT, PLACE, wall_us=wall_us)
-
-    return simulate(0, world)
-
-
-def files_of(disk: SimDisk, number: int = 1) -> list[str]:
-    prefix = home(number) + "/"
-    return [path.removeprefix(prefix) for path in disk.paths() if path.startswith(prefix)]
 
 
 def test_no_root_is_nothing_to_recover() -> None:
