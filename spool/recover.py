@@ -26,11 +26,13 @@ from spool import frame, home, read
 from spool.examine import Damage, Examiner, Findings
 from spool.judge import judge_segment
 from spool.read import LoadedSegment
+from spool.scan import Scan
 from spool.segment import (
     read_all,
     remove_if_there,
     segment_base,
     segment_name,
+    write_all,
     write_file,
 )
 
@@ -160,18 +162,33 @@ class DeadInstance:
     def _segment(
         self, files: FileSystem, *, examiner: Examiner, base_seq: int, last: bool
     ) -> list[Quarantined]:
-        if last:
-            # What a killed process wrote may be in memory only: what is found must stay found.
-            file = files.open(f"{self.directory}/{segment_name(base_seq)}", writable=True)
-            try:
-                file.fdatasync()
-            finally:
-                file.close()
         loaded = read.load_segment(files, self.directory, self.instance, base_seq)
         scanned = loaded.scan(self.instance)
+        if last:
+            self._make_true(files, loaded, scanned)
         damages = judge_segment(examiner, loaded, scanned, instance=self.instance, last=last)
         self.last_seqs.append(examiner.last_seq)
         return self._quarantine(files, loaded, damages) if damages else []
+
+    def _make_true(self, files: FileSystem, loaded: LoadedSegment, scanned: Scan) -> None:
+        """Have the disk hold what was read: what is told of an instance must stay so.
+
+        What a killed process wrote may be in memory only; and after a failed sync the kernel
+        takes the pages for clean, so that a sync alone would write nothing. Only the last batch
+        can be meant. Its own bytes are written over it: a crash leaves old sectors or equal ones.
+        """
+        batches = scanned.batches
+        last_first = max((first for _, first in batches), default=0)
+        start = min((at for at, first in batches if first == last_first), default=frame.PAGE_BYTES)
+        end = len(loaded.data.rstrip(b"\0"))
+        path = f"{self.directory}/{segment_name(loaded.base_seq)}"
+        file = files.open(path, writable=True)
+        try:
+            if end > start:
+                write_all(file, loaded.data[start:end], start)
+            file.fdatasync()
+        finally:
+            file.close()
 
     def _quarantine(
         self, files: FileSystem, loaded: LoadedSegment, damages: list[Damage]

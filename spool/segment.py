@@ -116,10 +116,15 @@ class Segment:
         self.at += len(data)
 
     def finish(self, next_seq: int) -> None:
-        """Write the end frame, sync and close. Proves that every batch before it was synced."""
-        write_all(self._file, frame.encode_segment_end(next_seq, self._salt), self.at)
-        self._file.fdatasync()
-        self._file.close()
+        """Write the end frame, sync and close. Proves that every batch before it was synced.
+
+        Closed also where it fails: nothing is written after that.
+        """
+        try:
+            write_all(self._file, frame.encode_segment_end(next_seq, self._salt), self.at)
+            self._file.fdatasync()
+        finally:
+            self._file.close()
 
     def abandon(self) -> None:
         """Close without another sync: after a failure, or where nothing was written."""

@@ -102,7 +102,8 @@ class Shelf:
             self._wanted.set()
             with anyio.move_on_after(left_seconds):
                 await self._ready.wait()
-        prepared, old = self._prepared[0], self._active
+        # Closed by its end, whatever comes of the switch: nobody may close it a second time.
+        prepared, old = self._prepared[0], self._take_active()
         salt = frame.segment_salt(self._instance, next_seq)
 
         def switch(files: FileSystem) -> Segment:
@@ -142,7 +143,7 @@ class Shelf:
         path = f"{self.directory}/{PREPARED_PREFIX}{self._names}.tmp"
         segment_bytes = self._config.segment_bytes
         least = segment_bytes + self._config.spool_free_bytes_min
-        prepared = None
+        prepared, whole = None, False
         try:
             free = await self._disk.run(lambda files: files.free_bytes(self.directory))
             if free < least:
@@ -151,14 +152,17 @@ class Shelf:
                 lambda files: Prepared.create(files, path, segment_bytes)
             )
             step = prepared
-            while not await self._disk.run(lambda _: step.fill(limits.SEGMENT_FILL_BYTES)):
-                pass
+            while not whole:
+                whole = await self._disk.run(lambda _: step.fill(limits.SEGMENT_FILL_BYTES))
         except OSError as error:
             self._quota.may_grow = False
             self.error = f"no further segment: {error}"
-            if prepared is not None:
-                await self._discard(prepared)
             return False
+        finally:
+            # Also where the spool is closed meanwhile: a directory that is done with must go.
+            if prepared is not None and not whole:
+                with anyio.CancelScope(shield=True):
+                    await self._discard(prepared)
         self._quota.may_grow = True
         self.error = None
         self._quota.prepared += 1

@@ -112,6 +112,7 @@ class Spool:
         try:
             await spool.shelf.start()
         except OSError as error:
+            await spool.shelf.abandon()
             lock.release()
             raise TurnAway("disk_failed", f"the first segment: {error}") from error
         return spool
@@ -363,7 +364,7 @@ class Spool:
                     await self.shelf.finish(self._last_seq + 1)
                 except OSError as error:
                     self._fail(f"the last segment could not be ended: {error}")
-            else:
+            if self._failure is not None:
                 await self.shelf.abandon()
             await self._leave()
         self._note_change()
