@@ -69,9 +69,12 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def clean(self) -> bool:
         """A sealed chain without damage: there is nothing to record about it."""
-        return self.sealed and not (
-            self.ambiguous or self.damaged or self.quarantined or self.chain_breaks
-        )
+        return self.sealed and self.whole
+
+    @property
+    def whole(self) -> bool:
+        """No damage, wherever the chain ends."""
+        return not (self.ambiguous or self.damaged or self.quarantined or self.chain_breaks)
 
 
 def split_findings(findings: Findings) -> list[Findings]:
@@ -89,6 +92,34 @@ def split_findings(findings: Findings) -> list[Findings]:
         damaged = damaged[limits.DAMAGED_RANGES_MAX :]
         quarantined = quarantined[limits.QUARANTINED_MAX :]
     return parts
+
+
+def joined(before: Findings, now: Findings) -> Findings:
+    """What an earlier start found, of segments that may be gone by now, and what is there now.
+
+    ``records`` counts only those that are there.
+    """
+    newest = now if (now.last_seq or -1) >= (before.last_seq or -1) else before
+    files = {one.file for one in before.quarantined}
+    return msgspec.structs.replace(
+        now,
+        first_seq=before.first_seq if before.first_seq is not None else now.first_seq,
+        last_seq=newest.last_seq,
+        last_hash=newest.last_hash,
+        last_id=newest.last_id,
+        cut_bytes=max(before.cut_bytes, now.cut_bytes),
+        ambiguous=before.ambiguous or now.ambiguous,
+        damaged=before.damaged + [one for one in now.damaged if one not in before.damaged],
+        quarantined=before.quarantined + [one for one in now.quarantined if one.file not in files],
+        chain_breaks=sorted({*before.chain_breaks, *now.chain_breaks}),
+        notes=sorted({*before.notes, *now.notes}),
+        sealed=before.sealed or now.sealed,
+        tenant=before.tenant or now.tenant,
+        region=before.region or now.region,
+        public_key=before.public_key or now.public_key,
+        certificates=before.certificates
+        + [one for one in now.certificates if one not in before.certificates],
+    )
 
 
 class Examiner:

@@ -23,7 +23,7 @@ from gateway.ports import Disk, FileSystem, Lock, Receipt
 from gateway.record import Continues, Quarantined
 from gateway.seal import sha256_text
 from spool import frame, home, read
-from spool.examine import Damage, Examiner, Findings
+from spool.examine import Damage, Examiner, Findings, joined
 from spool.judge import judge_segment
 from spool.read import LoadedSegment
 from spool.scan import Scan
@@ -37,6 +37,7 @@ from spool.segment import (
 )
 
 SETTLED_NAME = "settled.json"
+FOUND_NAME = "found.json"
 _PIECES_MAX = 16
 """Damaged stretches of one segment that get a file each; with more, the segment is kept whole."""
 
@@ -86,6 +87,8 @@ class DeadInstance:
         self.bytes_used = 0
         self.quarantine_files = 0
         self.settled: Settled | None = None
+        self.removed = False
+        self._noted = False
         self._lock = lock
         self._place = place
         self._findings: Findings | None = None
@@ -114,8 +117,14 @@ class DeadInstance:
             quarantined += await disk.run(
                 partial(self._segment, examiner=examiner, base_seq=base_seq, last=last)
             )
-        self._findings = examiner.findings(quarantined)
+        found, before = examiner.findings(quarantined), await disk.run(self._read_found)
+        self._findings = found if before is None else joined(before, found)
         await disk.run(self._measure)
+
+    @property
+    def never_used(self) -> bool:
+        """Whether no record and no damage was ever found in it."""
+        return self.findings.last_seq is None and self.findings.whole
 
     def _prepare(self, files: FileSystem) -> Settled | None:
         """Drop what was never used; returns what an earlier start noted."""
@@ -222,10 +231,38 @@ class DeadInstance:
             self.bytes_used += file.size()
             file.close()
 
+    # -- until it stands in a record --------------------------------------------------------
+
+    def _read_found(self, files: FileSystem) -> Findings | None:
+        """What an earlier start found and could not record before it ended."""
+        try:
+            data = read_all(files, f"{self.directory}/{FOUND_NAME}", limits.SEGMENT_BYTES_MAX)
+            return msgspec.json.decode(data, type=Findings)
+        except (FileNotFoundError, *UNREADABLE):
+            return None
+
+    def _note_found(self, files: FileSystem) -> None:
+        """Keep the findings beside the segments, of which the first is about to go.
+
+        Raises OSError where damage could not be noted; for a chain that only has no end, room
+        for new records, which may wait for this segment, comes first.
+        """
+        try:
+            write_file(files, f"{self.directory}/{FOUND_NAME}", msgspec.json.encode(self.findings))
+            files.sync_directory(self.directory)
+        except OSError:
+            if not self.findings.whole:
+                raise
+
     # -- letting go -----------------------------------------------------------------------
 
     async def settle(self, disk: Disk, by: Receipt | None, own: str, wall_us: int) -> None:
-        """Note that the record ``by`` of instance ``own`` holds the findings. Raises OSError."""
+        """Note that the record ``by`` of instance ``own`` holds the findings. Raises OSError.
+
+        Of a directory that was shipped and removed meanwhile there is nothing to note.
+        """
+        if self.removed:
+            return
         settled = Settled(
             by=None if by is None else own, seq=None if by is None else by.seq, wall_us=wall_us
         )
@@ -238,8 +275,15 @@ class DeadInstance:
         self.settled = settled
 
     async def trim(self, disk: Disk, through_seq: int) -> None:
-        """Unlink segments whose readable records all have a seq up to ``through_seq``."""
+        """Unlink segments whose readable records all have a seq up to ``through_seq``.
+
+        Shipping does not wait for the ``recovered`` record, which may itself wait for room: what
+        was found is noted first, so that a crash in between leaves it to the next start.
+        """
         while self.bases and self.last_seqs[0] <= through_seq:
+            if self.needs_record and not (self._noted or self.never_used):
+                await disk.run(self._note_found)
+                self._noted = True
             base_seq = self.bases[0]
             await disk.run(partial(self._unlink, base_seq=base_seq))
             self.bases.pop(0)
@@ -270,10 +314,12 @@ class DeadInstance:
                 for name in files.list_directory(quarantine):
                     remove_if_there(files, f"{quarantine}/{name}")
                 files.remove_directory(quarantine)
+            remove_if_there(files, f"{self.directory}/{FOUND_NAME}")
             remove_if_there(files, f"{self.directory}/{SETTLED_NAME}")
             home.remove_home(files, self.root, self.instance, self._lock)
 
         await disk.run(remove)
+        self.removed = True
         self.bytes_used = 0
 
     def release(self) -> None:
@@ -309,8 +355,8 @@ async def find_dead(
             await found.examine(disk)
             if found.findings.records == 0:
                 # What is there and no record is in quarantine by now.
-                await found.trim(disk, -1)
-                if not found.quarantine_files:
+                await found.trim(disk, limits.JSON_INTEGER_MAX)
+                if found.removable(wall_us) or found.never_used:
                     await found.remove(disk)
                     continue
             if found.findings.clean and found.settled is None and found.quarantine_files:

@@ -27,7 +27,7 @@ def test_rot_that_goes_on_gets_a_file_of_its_own() -> None:
     disk = SimDisk()
     path = put_segment(disk, sealed_records(40))
     size = frame.record_frame_bytes(len(sealed_records(1)[0].payload))
-    digests = {}
+    digests: dict[str, str] = {}
     for index in range(0, 40, 2):
         disk.flip_bit(path, (frame.PAGE_BYTES + index * size + 60) * 8)
         (dead,), _ = recover(disk)

@@ -74,7 +74,10 @@ def test_a_directory_with_nothing_readable_keeps_only_its_quarantine() -> None:
     (dead,), _ = recover(disk)
     assert (dead.findings.records, dead.findings.ambiguous, dead.bases) == (0, True, [])
     assert dead.needs_record
-    assert files_of(disk) == ["LOCK", f"quarantine/{0:020d}-{frame.PAGE_BYTES}.bin"]
+    kept = f"quarantine/{0:020d}-{frame.PAGE_BYTES}.bin"
+    assert files_of(disk) == ["LOCK", "found.json", kept]
+    (again,), _ = recover(disk.killed())
+    assert again.findings == dead.findings, "until a record says it"
 
 
 def test_a_damaged_header_page_costs_no_record() -> None:
@@ -277,7 +280,7 @@ def test_trimming_goes_by_whole_segments_oldest_first() -> None:
         assert dead.bytes_used == 0
 
     simulate(0, world)
-    assert files_of(disk) == ["LOCK"]
+    assert files_of(disk) == ["LOCK", "found.json"], "until a record says it"
 
 
 def test_reading_needs_no_lock_and_changes_nothing() -> None:
