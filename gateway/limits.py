@@ -221,6 +221,10 @@ SERVICE_IDLE_SECONDS_MAX: Final = 4.0
 should not meet a closing one."""
 HEARTBEAT_SECONDS_MAX: Final = 15 * 60
 CHAIN_HEAD_SECONDS: Final = 60.0
+MISSING_RANGES_MAX: Final = 100
+"""Of acknowledged records that a store lacks, in its answer to one chain-head."""
+MISSING_ROWS_MAX: Final = 30_000
+"""Of one chain looked at for them, the newest: more than a segment of the usual size holds."""
 
 # -- policy --------------------------------------------------------------------------------
 POLICY_HEAD_BYTES_MAX: Final = 16 * 1024

@@ -1,6 +1,7 @@
-"""What the record store answers to a batch of records: one form for both ends.
+"""What the record store answers to a batch of records and to a chain-head: one form for both ends.
 
-Owns: the Structs of the answer of ``POST /v1/records`` and their reading. Refuses: judging an
+Owns: the Structs of the answers of ``POST /v1/records`` and ``POST /v1/chain-heads``, and their
+reading. Refuses: judging an
 answer against what was sent (``spool.answer``) and verifying proofs (``merkle.py``).
 
 Readers pass over members they do not know, because stores are upgraded before daemons.
@@ -10,10 +11,12 @@ from __future__ import annotations
 
 import msgspec
 
+from gateway import limits
 from gateway.documents import Envelope
 from gateway.errors import UNREADABLE, DocumentInvalid
 
 RECORDS_PATH = "/v1/records"
+CHAIN_HEADS_PATH = "/v1/chain-heads"
 CONTENT_TYPE = "application/jsonl"
 """DSSE JSON, one envelope per line; always with ``Content-Encoding: gzip``."""
 CERTIFICATE_UNKNOWN = "certificate_unknown"
@@ -74,6 +77,42 @@ def decode_answer(body: bytes) -> ShipAnswer:
         return msgspec.json.decode(body, type=ShipAnswer)
     except UNREADABLE as error:
         raise DocumentInvalid("unreadable", f"answer of the record store: {error}") from error
+
+
+class SeqRange(msgspec.Struct, frozen=True):
+    """Both ends belong to it."""
+
+    first_seq: int
+    last_seq: int
+
+
+class ChainHeadAnswer(msgspec.Struct, frozen=True):
+    """``missing``: what the store lacks of the records up to ``acked_seq``, in order of seq.
+
+    The newest ``limits.MISSING_RANGES_MAX`` ranges at most; there may be more. Bytes that the
+    store keeps as evidence are not missing.
+    """
+
+    missing: list[SeqRange] = []
+
+
+def decode_head_answer(body: bytes) -> ChainHeadAnswer:
+    """What a store said to a chain-head; nothing, in an empty body, from one that knows no answer.
+
+    Raises DocumentInvalid (``unreadable``, ``answer``).
+    """
+    if not body:
+        return ChainHeadAnswer()
+    try:
+        answer = msgspec.json.decode(body, type=ChainHeadAnswer)
+    except UNREADABLE as error:
+        raise DocumentInvalid("unreadable", f"answer of the record store: {error}") from error
+    if len(answer.missing) > limits.MISSING_RANGES_MAX:
+        raise DocumentInvalid("answer", f"{len(answer.missing)} missing ranges")
+    for one in answer.missing:
+        if not 0 <= one.first_seq <= one.last_seq:
+            raise DocumentInvalid("answer", f"no range: {one.first_seq} to {one.last_seq}")
+    return answer
 
 
 class _Error(msgspec.Struct, frozen=True):

@@ -118,10 +118,14 @@ class Enroller:
             await anyio.sleep(self._retry_seconds(failures))
 
     async def post_certificate(self, instance: str) -> None:
-        """Give the store our certificate (again): what a 412 ``certificate_unknown`` asks for."""
-        envelope = self._instance.certificate_envelope
-        if instance == self._instance.id and envelope is not None:
-            await self._post(envelope)
+        """Give the store our certificates (again): what a 412 ``certificate_unknown`` asks for.
+
+        Those of earlier keys too: a store restored from a backup may have lost them all, and would
+        reject what they signed.
+        """
+        if instance == self._instance.id:
+            for envelope in self._instance.certificate_envelopes:
+                await self._post(envelope)
 
     async def _obtain(self, following: seal.Signer | None) -> None:
         """A certificate for the current key, or for ``following``, which then takes over.

@@ -38,6 +38,7 @@ EVENTS: Final = frozenset(
         "recovered",
         "recovery_failed",
         "chain_head_failed",
+        "store_lost_records",
         "exchange_failed",
         "forward_failed",
         "completion_lost",

@@ -32,6 +32,7 @@ class Instance:
         self.started_us = clock.wall_us()
         self.certificate: KeyCert | None = None
         self.certificate_envelope: Envelope | None = None
+        self.certificate_envelopes: list[Envelope] = []
         self.certified = anyio.Event()
         self._clock = clock
 
@@ -43,9 +44,10 @@ class Instance:
         return self.sealer.signer
 
     def accept(self, envelope: Envelope, certificate: KeyCert) -> None:
-        """Hold a checked certificate of the current key."""
+        """Hold a checked certificate of the current key, beside those of the keys before it."""
         self.certificate = certificate
         self.certificate_envelope = envelope
+        self.certificate_envelopes.append(envelope)
         self.certified.set()
 
     def may_ship(self) -> bool:

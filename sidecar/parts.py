@@ -345,6 +345,8 @@ def _connect(parts: Parts) -> None:
         scribe=parts.scribe,
         tally=parts.tally,
         store=parts.heads,
+        shipper=parts.shipper,
+        post_certificate=parts.post_certificate,
         clock=outside.clock,
         log=parts.log,
     )

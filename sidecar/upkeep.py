@@ -1,25 +1,35 @@
 """What an instance says about itself while it runs: heartbeats and chain-heads.
 
 Owns: when a heartbeat is due (turn-aways or the seen checkpoint changed, at most every 15
-minutes; at once for a certificate) and posting the chain-head every 60 s, whether or not
-shipping works. Refuses: failing a call for either; a full spool or an absent store is in the
-status and comes again.
+minutes; at once for a certificate), posting the chain-head every 60 s, whether or not shipping
+works, and passing on what the store says it lacks. Refuses: failing a call for any of it; a full
+spool or an absent store is in the status and comes again.
 """
 
 from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
 
 import anyio
 
 from gateway import documents, limits
 from gateway.documents import ChainHead, Envelope
-from gateway.errors import TurnAway
-from gateway.ports import Service, ServiceUnreachable, WallClock
+from gateway.errors import DocumentInvalid, TurnAway
+from gateway.ports import Service, ServiceAnswer, ServiceUnreachable, WallClock
 from gateway.recording import Scribe
 from gateway.seal import sha256_text
+from gateway.shipping import (
+    CERTIFICATE_UNKNOWN,
+    CHAIN_HEADS_PATH,
+    decode_head_answer,
+    refusal_code,
+)
 from gateway.tally import Tally
 from sidecar import journal
 from sidecar.eventlog import EventLog
 from sidecar.instance import Instance
+from spool.ranges import NONE, SeqRanges
+from spool.ship import Shipper
 from spool.spool import Spool
 
 
@@ -34,6 +44,8 @@ class Upkeep:
         scribe: Scribe,
         tally: Tally,
         store: Service,
+        shipper: Shipper,
+        post_certificate: Callable[[str], Awaitable[None]],
         clock: WallClock,
         log: EventLog,
     ) -> None:
@@ -42,6 +54,8 @@ class Upkeep:
         self._scribe = scribe
         self._tally = tally
         self._store = store
+        self._shipper = shipper
+        self._post_certificate = post_certificate
         self._clock = clock
         self._log = log
         self._turned_away_recorded = 0
@@ -75,14 +89,16 @@ class Upkeep:
         self._turned_away_recorded = counted
 
     async def run_chain_heads(self) -> None:
-        """Post the chain-head every 60 s on a connection of its own, once certified."""
+        """Post the chain-head every 60 s on a connection of its own, once certified; and at once
+        when the store is back, before what it acknowledged is deleted here."""
         await self._instance.certified.wait()
         while True:
             await self.post_chain_head()
-            await anyio.sleep(limits.CHAIN_HEAD_SECONDS)
+            with anyio.move_on_after(limits.CHAIN_HEAD_SECONDS):
+                await self._shipper.wait_back()
 
     async def post_chain_head(self) -> None:
-        """Tell the store where the chain stands, so that a lost tail shows."""
+        """Tell the store where the chain stands, so that a lost tail shows; hear what it lacks."""
         spool = self._spool
         head = ChainHead(
             instance=self._instance.id,
@@ -92,14 +108,40 @@ class Upkeep:
             counters=self._tally.counters(),
             log_seen=None,
         )
-        body = documents.encode(self._instance.sign_document(documents.CHAIN_HEAD, head))
+        missing = (await self._said_of(head)).through(head.acked_seq)
+        fresh = await self._shipper.heard(missing)
+        if fresh:
+            self._log.error(
+                "store_lost_records",
+                records=fresh.count,
+                first_seq=fresh.first,
+                last_seq=fresh.last,
+                held=self._spool.unresent_records,
+            )
+
+    async def _said_of(self, head: ChainHead) -> SeqRanges:
+        """What the store says that it lacks of the chain; nothing where it says nothing."""
         try:
-            answer = await self._store.call("POST", "/v1/chain-heads", body=body)
+            answer = await self._post(head)
+            if answer.status == 412 and refusal_code(answer.body) == CERTIFICATE_UNKNOWN:
+                await self._post_certificate(self._instance.id)
+                answer = await self._post(head)
         except ServiceUnreachable as unreachable:
             self._log.warning("chain_head_failed", reason=unreachable.kind)
-            return
+            return NONE
         if answer.status >= 300:
             self._log.warning("chain_head_failed", status=answer.status)
+            return NONE
+        try:
+            said = decode_head_answer(answer.body)
+        except DocumentInvalid as error:
+            self._log.warning("chain_head_failed", reason=str(error))
+            return NONE
+        return SeqRanges((one.first_seq, one.last_seq) for one in said.missing)
+
+    async def _post(self, head: ChainHead) -> ServiceAnswer:
+        body = documents.encode(self._instance.sign_document(documents.CHAIN_HEAD, head))
+        return await self._store.call("POST", CHAIN_HEADS_PATH, body=body)
 
     def _durable_hash(self) -> str:
         """Of the newest durable record; before the first, what ``prev`` of seq 0 is."""

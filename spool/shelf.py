@@ -28,7 +28,8 @@ PREPARED_PREFIX = "next-"
 class Shelf:
     """Segments in order of seq. ``bases``: their base seqs, the active one last.
 
-    ``durable_seq`` and ``durable_hash`` are of the newest record that a sync covers.
+    ``durable_seq`` and ``durable_hash`` are of the newest record that a sync covers. Segments with
+    a record from ``kept_from`` on stay, acknowledged or not.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Shelf:
         self.durable_seq = -1
         self.durable_hash: str | None = None
         self.error: str | None = None
+        self.kept_from: int | None = None
         self._disk = disk
         self._config = config
         self._instance = frame.instance_bytes(instance)
@@ -189,7 +191,7 @@ class Shelf:
             await self._trim_in_order()
 
     async def _trim_in_order(self) -> None:
-        while len(self.bases) > 1 and self.bases[1] - 1 <= self._trim_through:
+        while len(self.bases) > 1 and self.bases[1] - 1 <= self._may_go_through:
             base = self.bases.pop(0)
             try:
                 await self._unlink(base)
@@ -199,6 +201,12 @@ class Shelf:
                 return
             self._quota.segments -= 1
             self.want()
+
+    @property
+    def _may_go_through(self) -> int:
+        if self.kept_from is None:
+            return self._trim_through
+        return min(self._trim_through, self.kept_from - 1)
 
     async def _unlink(self, base_seq: int) -> None:
         def unlink(files: FileSystem) -> None:

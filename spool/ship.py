@@ -24,6 +24,7 @@ from spool import retry
 from spool.batch import LINES_PER_STEP, Body, BodyBuilder
 from spool.config import SpoolConfig
 from spool.post import Poster, Refused, Taken
+from spool.ranges import SeqRanges
 from spool.recover import DeadInstance
 from spool.retry import Delayed
 from spool.scan import StoredRecord
@@ -65,6 +66,7 @@ class Shipper:
         self._wake = anyio.Event()
         self._nudge = anyio.Event()
         self._progress = anyio.Event()
+        self._back = anyio.Event()
         self._draining = False
         self._state = "idle"
         self._failures = 0
@@ -83,7 +85,8 @@ class Shipper:
 
     @property
     def backlog_records(self) -> int:
-        """Durable records, our own and those of dead instances, that the store has not taken."""
+        """Durable records, our own and those of dead instances, that the store has not taken, or
+        has lost."""
         return sum(source.backlog_records for source in self._sources())
 
     @property
@@ -106,6 +109,24 @@ class Shipper:
             source.blocked_until = 0.0
         self._wake.set()
         self._nudge.set()
+
+    async def wait_back(self) -> None:
+        """Until the store takes records again after it did not: it may have lost some meanwhile."""
+        await self._back.wait()
+        self._back = anyio.Event()
+
+    async def heard(self, missing: SeqRanges) -> SeqRanges:
+        """The store was asked what it has: it lacks ``missing``, all acknowledged.
+
+        What of it is still on disk is sent again. Those that were not known to be lost. An
+        attempt that got no answer is to be told too, as nothing missing: disk space is not kept
+        for an answer that may never come.
+        """
+        fresh = self._live.forgotten(missing)
+        if not self._failures:
+            await self._live.trust()
+        self._wake.set()
+        return fresh
 
     async def run(self) -> None:
         """Ship until cancelled."""
@@ -257,6 +278,7 @@ class Shipper:
         if not isinstance(error, Delayed):
             return False
         self._failures += 1
+        self._live.doubt()
         self._last_error, self._last_status = error.why, error.status
         return source.live or not error.environment
 
@@ -282,6 +304,8 @@ class Shipper:
         self._counts["resolved"] += taken.resolved
         source.window.resolved(taken.resolved, len(body.records))
         source.blocked = None
+        if self._failures:
+            self._back.set()
         self._failures = self._poisoned = 0
         self._last_success = anyio.current_time()
         self._succeeded = True
@@ -338,6 +362,8 @@ class Shipper:
             forks=counts["fork"],
             sealed=counts["sealed"],
             set_aside=counts["set_aside"],
+            resent=self._live.resend.resent,
+            lost=self._live.resend.lost.count,
             batch_records_max=self._live.window.size,
             dead=dead,
             alarms=ship_alarms(
@@ -345,6 +371,7 @@ class Shipper:
                 forks=counts["fork"],
                 rejected=counts["rejected"],
                 set_aside=counts["set_aside"],
+                lost=self._live.resend.ever,
                 refusing=self._poisoned >= limits.SHIP_POISONED_MAX,
                 blocked=any(source.blocked for source in self._sources()),
             ),

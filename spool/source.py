@@ -18,8 +18,10 @@ from gateway.documents import RequestOf
 from gateway.ports import Disk, FileSystem
 from spool import frame, home, read
 from spool.batch import Window
+from spool.ranges import SeqRanges
 from spool.read import Chunk
 from spool.recover import DeadInstance
+from spool.resend import Resend
 from spool.scan import StoredRecord, Stretch
 from spool.spool import Spool
 
@@ -92,6 +94,9 @@ class LiveSource:
         self._base: int | None = None
         self._offset = frame.PAGE_BYTES
         self._trim = False
+        self._damages: set[tuple[int, int]] = set()
+        self._doubted = False
+        self.resend = Resend()
 
     @property
     def live(self) -> bool:
@@ -99,9 +104,49 @@ class LiveSource:
 
     @property
     def backlog_records(self) -> int:
-        return self._spool.backlog_records
+        return self._spool.backlog_records + self._spool.unresent_records
+
+    # -- a store that may have lost what it acknowledged ------------------------------------
+
+    def doubt(self) -> None:
+        """The store was away, and may come back without what it acknowledged: delete nothing
+        until it has said what it has (``trust``)."""
+        self._doubted = True
+        self._keep()
+
+    async def trust(self) -> None:
+        """Nothing more is to be learned of what the store has; what is to be sent again stays."""
+        self._doubted = False
+        self._keep()
+        await self._spool.acknowledge(self._spool.acked_seq, trim=self._trim)
+
+    def forgotten(self, missing: SeqRanges) -> SeqRanges:
+        """The store lacks ``missing``, all acknowledged: send again what of it is still on disk.
+
+        Those that were not known to be lost.
+        """
+        fresh = self.resend.forgotten(missing, self._spool.held_from)
+        self._keep()
+        return fresh
+
+    def _keep(self) -> None:
+        spool, pending = self._spool, self.resend.pending
+        spool.unresent_records = pending.count
+        spool.shelf.kept_from = spool.held_from if self._doubted else pending.first
+
+    def _go_back(self, first_seq: int) -> None:
+        """Read on from ``first_seq``; what was read ahead is read again behind it."""
+        bases = self._spool.shelf.bases
+        self._base = max((base for base in bases if base <= first_seq), default=bases[0])
+        self._offset = frame.PAGE_BYTES
+        self._buffer.clear()
+
+    # -- reading ----------------------------------------------------------------------------
 
     async def peek(self, records_max: int) -> list[StoredRecord]:
+        again_from = self.resend.begin()
+        if again_from is not None:
+            self._go_back(again_from)
         while len(self._buffer) < records_max and await self._read():
             pass
         return [self._buffer[index] for index in range(min(records_max, len(self._buffer)))]
@@ -138,23 +183,30 @@ class LiveSource:
 
     async def _pass_over(self) -> None:
         """A record that no longer reads back must not hold up those around it for ever."""
-        if not self._buffer and self._spool.backlog_records:
-            await self._spool.acknowledge(self._spool.durable_seq, trim=self._trim)
+        if not self._buffer and self.backlog_records:
+            await self.resolve(self._spool.durable_seq, trim=self._trim)
 
     async def _take(self, chunk: Chunk) -> None:
+        base = self._base or 0
         for piece in chunk.pieces:
             if isinstance(piece, StoredRecord):
-                self._buffer.append(piece)
-            elif isinstance(piece, Stretch):
-                await self._spool.note_damage(self._base or 0, piece)
+                if piece.seq > self._spool.acked_seq or self.resend.wants(piece.seq):
+                    self._buffer.append(piece)
+            elif isinstance(piece, Stretch) and (base, piece.offset) not in self._damages:
+                self._damages.add((base, piece.offset))
+                await self._spool.note_damage(base, piece)
 
     async def resolve(self, through_seq: int, *, trim: bool) -> None:
         self._trim = trim
+        sent = []
         while self._buffer and self._buffer[0].seq <= through_seq:
-            self._buffer.popleft()
+            sent.append(self._buffer.popleft().seq)
+        self.resend.resolved(sent, self._spool.acked_seq, through_seq)
+        self._keep()
         await self._spool.acknowledge(through_seq, trim=trim)
 
     async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
+        self.resend.withhold(stored.seq)
         self._spool.quota.quarantine_bytes += await self._spool.disk.run(
             partial(
                 _write_refused,

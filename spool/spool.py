@@ -38,7 +38,8 @@ class Spool:
     """The records of this process; implements ``gateway.ports.RecordLog``.
 
     ``run`` must be running for anything to become durable. ``failed`` is set for good after the
-    first error of a write or sync: the daemon then ends with exit code 74.
+    first error of a write or sync: the daemon then ends with exit code 74. ``unresent_records``:
+    acknowledged, lost by the store, and to be sent again.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Spool:
         self.acked_seq = -1
         self.trim_blocked: str | None = None
         self.damaged_records = 0
+        self.unresent_records = 0
         self._root = config.directory
         self._sealer = sealer
         self._lock = lock
@@ -316,7 +318,8 @@ class Spool:
     async def acknowledge(self, through_seq: int, *, trim: bool) -> None:
         """The store has resolved every record up to ``through_seq``; with ``trim`` they may go.
 
-        Never beyond ``durable_seq``: what is not durable cannot have been sent.
+        Never beyond ``durable_seq``: what is not durable cannot have been sent. ``acked_seq`` never
+        falls, not even when the store has lost what it acknowledged.
         """
         assert through_seq <= self.durable_seq
         self.acked_seq = max(self.acked_seq, through_seq)
@@ -324,6 +327,11 @@ class Spool:
         if trim:
             await self.shelf.acknowledge(self.acked_seq)
         self._note_change()
+
+    @property
+    def held_from(self) -> int | None:
+        """Records from this seq on are on disk and can be kept there; None: the end has begun."""
+        return None if self._closing.is_set() or not self.shelf.bases else self.shelf.bases[0]
 
     async def note_damage(self, base_seq: int, stretch: Stretch) -> None:
         """What we wrote does not read back: keep the bytes and raise the alarm. Raises OSError."""
@@ -372,6 +380,7 @@ class Spool:
     async def _leave(self) -> None:
         done = self._failure is None and self._last_kind in ("", "seal")
         done = done and self.acked_seq == self._last_seq and self.trim_blocked is None
+        done = done and self.unresent_records == 0
         if not done or self.quota.quarantine_bytes:
             self._lock.release()
             return

@@ -70,7 +70,11 @@ class DeadStatus(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ShipStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Shipping. ``state``: idle | shipping | waiting (backing off) | held (not certified)."""
+    """Shipping. ``state``: idle | shipping | waiting (backing off) | held (not certified).
+
+    ``lost``: records of this instance that the store acknowledged and now lacks, as far as it said;
+    ``resent``: how many of such came back. ``backlog_records`` includes those still to come back.
+    """
 
     state: str
     backlog_records: int
@@ -85,6 +89,8 @@ class ShipStatus(msgspec.Struct, frozen=True, kw_only=True):
     forks: int
     sealed: int
     set_aside: int
+    resent: int
+    lost: int
     batch_records_max: int
     dead: list[DeadStatus]
     alarms: list[str]
@@ -167,7 +173,14 @@ def spool_alarms(
 
 
 def ship_alarms(
-    *, silent: bool, forks: int, rejected: int, set_aside: int, refusing: bool, blocked: bool
+    *,
+    silent: bool,
+    forks: int,
+    rejected: int,
+    set_aside: int,
+    lost: bool,
+    refusing: bool,
+    blocked: bool,
 ) -> list[str]:
     """Stable names of what an operator should look at."""
     alarms = {
@@ -175,6 +188,7 @@ def ship_alarms(
         "store_fork": forks > 0,
         "store_rejected": rejected > 0,
         "records_set_aside": set_aside > 0,
+        "store_lost_records": lost,
         "store_refuses_all": refusing,
         "shipping_blocked": blocked,
     }

@@ -27,7 +27,7 @@ from central.record_store.query import Page, RecordDetail
 from central.record_store.senders import Call
 from central.record_store.service import Place, RecordStore
 from gateway import limits
-from gateway.shipping import ShipAnswer
+from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _NAME_BYTES_MAX: Final = 128
@@ -50,12 +50,13 @@ async def keep_records(
     return await record_store.keep_records(await _call(request), encoding)
 
 
-@post("/v1/chain-heads", status_code=204, request_max_body_size=limits.ENROL_BYTES_MAX)
+@post("/v1/chain-heads", status_code=200, request_max_body_size=limits.ENROL_BYTES_MAX)
 async def keep_chain_head(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
-) -> None:
-    """Say where a chain stands: the body is the DSSE envelope of a ``chain-head``."""
-    await record_store.keep_chain_head(await _call(request))
+) -> ChainHeadAnswer:
+    """Say where a chain stands: the body is the DSSE envelope of a ``chain-head``. The answer says
+    what this store has acknowledged and lacks."""
+    return await record_store.keep_chain_head(await _call(request))
 
 
 @get("/v1/records")

@@ -1,7 +1,8 @@
 """The instances of a log: how each chain stands, and where it has holes.
 
-Owns: the state of an instance, computed when asked, and keeping chain heads. Refuses: treating
-silence as an end: a chain without a seal is open or silent, and says so.
+Owns: the state of an instance, computed when asked, and keeping chain heads. Refuses: finding
+holes (``holes.py``), and treating silence as an end: a chain without a seal is open or silent, and
+says so.
 """
 
 from __future__ import annotations
@@ -12,27 +13,22 @@ from typing import Final
 import msgspec
 
 from central.errors import Refused
+from central.record_store import holes
 from central.record_store.certificates import Sender
 from central.record_store.logs import Log, Logbook, hash_text
 from gateway import documents, limits, seal
 from gateway.documents import ChainHead
 from gateway.errors import DocumentInvalid
+from gateway.shipping import SeqRange
 from gateway.timestamp import time_text
 
 _SILENT_US: Final = 3 * int(limits.CHAIN_HEAD_SECONDS * 1_000_000)
-_GAPS_SHOWN_MAX: Final = 100
-
-
-class SeqRange(msgspec.Struct, frozen=True):
-    """Both ends are missing too."""
-
-    first_seq: int
-    last_seq: int
 
 
 class InstanceItem(msgspec.Struct, frozen=True):
-    """``missing``: records below the head that never came; ``gaps``: where, the first hundred.
-    ``head_seq`` and ``head_hash``: None before the first record."""
+    """``missing``: records below the head that never came, or that this store acknowledged and has
+    no longer (a restored backup); ``gaps``: where, the first hundred ranges. ``head_seq`` and
+    ``head_hash``: None before the first record."""
 
     instance: str
     state: str
@@ -69,7 +65,9 @@ def instances(connection: sqlite3.Connection, log: Log | None, now_us: int) -> l
 
 
 def _item(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> InstanceItem:
-    missing = row["head_seq"] + 1 - row["records"]
+    acked_seq = -1 if row["acked_seq"] is None else row["acked_seq"]
+    end = max(row["head_seq"], acked_seq) + 1
+    missing = end - row["records"]
     empty = row["head_seq"] < 0
     return InstanceItem(
         instance=row["instance"],
@@ -78,7 +76,7 @@ def _item(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> Inst
         head_hash=None if empty else hash_text(row["head_hash"]),
         records=row["records"],
         missing=missing,
-        gaps=_gaps(connection, row["log"], row["instance"]) if missing else [],
+        gaps=holes.shown(connection, row["log"], row["instance"], end) if missing else [],
         forks=row["forks"],
         sealed_seq=row["sealed_seq"],
         recovered_by=row["recovered_by"],
@@ -100,17 +98,6 @@ def _state(row: sqlite3.Row, now_us: int) -> str:
     if not row["certified"]:
         return "uncertified"
     return "silent" if now_us - row["seen_us"] > _SILENT_US else "open"
-
-
-def _gaps(connection: sqlite3.Connection, log: int, instance: str) -> list[SeqRange]:
-    rows = connection.execute(
-        "SELECT before + 1, seq - 1 FROM ("
-        " SELECT seq, lag(seq, 1, -1) OVER (ORDER BY seq) AS before"
-        " FROM record WHERE log = ? AND instance = ?"
-        ") WHERE seq > before + 1 LIMIT ?",
-        (log, instance, _GAPS_SHOWN_MAX),
-    ).fetchall()
-    return [SeqRange(first, last) for first, last in rows]
 
 
 def open_chain_head(data: bytes, sender: Sender) -> ChainHead:
@@ -135,9 +122,17 @@ def keep_chain_head(
     head: ChainHead,
     data: bytes,
     now_us: int,
-) -> None:
-    """Keep the newest head of each instance; an older one that comes late is dropped."""
+) -> Log:
+    """Keep the newest head of each instance; an older one that comes late is dropped.
+
+    The log it belongs to. An instance of which no record is here is listed from now on.
+    """
     log = logbook.open(connection, sender.tenant, sender.region)
+    connection.execute(
+        "INSERT OR IGNORE INTO instance (log, instance, head_seq, head_hash, records, forks,"
+        " first_seen_us, last_seen_us) VALUES (?,?,-1,x'',0,0,?,?)",
+        (log.log, sender.instance, now_us, now_us),
+    )
     connection.execute(
         "INSERT INTO chain_head VALUES (?,?,?,?,?,?,?)"
         " ON CONFLICT (log, instance) DO UPDATE SET received_us = excluded.received_us,"
@@ -154,3 +149,4 @@ def keep_chain_head(
             data,
         ),
     )
+    return log

@@ -178,6 +178,7 @@ CREATE TABLE IF NOT EXISTS evidence (
     PRIMARY KEY (log, leaf_index),
     UNIQUE (log, hash)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS evidence_place ON evidence (log, instance, seq);
 
 CREATE TABLE IF NOT EXISTS chain_head (
     log INTEGER NOT NULL,

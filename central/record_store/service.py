@@ -21,6 +21,7 @@ from central.record_store import (
     batch,
     certificates,
     export,
+    holes,
     instances,
     publication,
     query,
@@ -35,8 +36,9 @@ from central.record_store.logs import Log, Logbook, find_log
 from central.record_store.query import Page, RecordDetail
 from central.record_store.senders import Authenticated, Call, authenticate
 from gateway import checkpoint
+from gateway.documents import ChainHead
 from gateway.ports import WallClock
-from gateway.shipping import ShipAnswer
+from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -100,16 +102,24 @@ class RecordStore:
         )
         return await self.database.write(lambda c: ingest(c, arrival, self._logbook))
 
-    async def keep_chain_head(self, call: Call) -> None:
-        """Keep where an instance's chain stands. Raises Refused."""
+    async def keep_chain_head(self, call: Call) -> ChainHeadAnswer:
+        """Keep where an instance's chain stands, and say what of it is missing here that was
+        acknowledged. Raises Refused."""
         now_us = self._clock.wall_us()
 
-        def work(connection: sqlite3.Connection) -> None:
+        def work(connection: sqlite3.Connection) -> tuple[Log, ChainHead]:
             sender = authenticate(connection, call, self._config.audience, now_us).sender
             head = instances.open_chain_head(call.body, sender)
-            instances.keep_chain_head(connection, self._logbook, sender, head, call.body, now_us)
+            log = instances.keep_chain_head(
+                connection, self._logbook, sender, head, call.body, now_us
+            )
+            return log, head
 
-        await self.database.write(work)
+        log, head = await self.database.write(work)
+        missing = await self.database.read(
+            lambda c: holes.lacking(c, log.log, head.instance, head.acked_seq)
+        )
+        return ChainHeadAnswer(missing)
 
     # -- what people ask ------------------------------------------------------------------
 
