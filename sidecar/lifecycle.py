@@ -162,12 +162,10 @@ class Lifecycle(ABC):
 
     async def _record_recovery(self, parts: Parts, dead: DeadInstance) -> None:
         """Say what was found of a dead instance, once."""
-        wall_us = self._outside.clock.wall_us()
-        receipt = None
         if dead.needs_record:
+            wall_us = self._outside.clock.wall_us()
             for found in split_findings(dead.findings):
                 receipt = await parts.write_own(journal.recovered(parts.scribe, wall_us, found))
-        if dead.settled is None:
             try:
                 await dead.settle(self._outside.disk, receipt, parts.instance.id, wall_us)
             except OSError as error:

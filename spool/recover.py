@@ -257,9 +257,11 @@ class DeadInstance:
     # -- letting go -----------------------------------------------------------------------
 
     async def settle(self, disk: Disk, by: Receipt | None, own: str, wall_us: int) -> None:
-        """Note that the record ``by`` of instance ``own`` holds the findings. Raises OSError.
+        """Note that the record ``by`` of instance ``own`` holds the findings.
 
-        Of a directory that was shipped and removed meanwhile there is nothing to note.
+        Of a directory that was shipped and removed meanwhile there is nothing to note. Raises
+        OSError where the note cannot be written: it holds for this process all the same, and a
+        later start will repeat the record.
         """
         if self.removed:
             return
@@ -271,8 +273,8 @@ class DeadInstance:
             write_file(files, f"{self.directory}/{SETTLED_NAME}", msgspec.json.encode(settled))
             files.sync_directory(self.directory)
 
-        await disk.run(note)
         self.settled = settled
+        await disk.run(note)
 
     async def trim(self, disk: Disk, through_seq: int) -> None:
         """Unlink segments whose readable records all have a seq up to ``through_seq``.
@@ -308,14 +310,22 @@ class DeadInstance:
 
         def remove(files: FileSystem) -> None:
             quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"
-            if home.QUARANTINE_NAME in files.list_directory(self.directory):
+            try:
+                names = files.list_directory(self.directory)
+            except FileNotFoundError:
+                # An attempt that failed half-way gave the lock up, and another process went on.
+                self._lock.release()
+                return
+            if home.QUARANTINE_NAME in names:
                 # Raises for a link: nothing outside our own directories is ever deleted.
                 files.directory_mode(quarantine)
                 for name in files.list_directory(quarantine):
                     remove_if_there(files, f"{quarantine}/{name}")
                 files.remove_directory(quarantine)
-            remove_if_there(files, f"{self.directory}/{FOUND_NAME}")
-            remove_if_there(files, f"{self.directory}/{SETTLED_NAME}")
+            for name in names:
+                # A note that found no room leaves its part.
+                if name in (FOUND_NAME, SETTLED_NAME) or name.endswith(".tmp"):
+                    remove_if_there(files, f"{self.directory}/{name}")
             home.remove_home(files, self.root, self.instance, self._lock)
 
         await disk.run(remove)
@@ -339,10 +349,10 @@ async def find_dead(
     dead: list[DeadInstance] = []
     alone: list[LeftAlone] = []
     try:
-        instances = await disk.run(lambda files: _instances(files, root))
+        names = await disk.run(lambda files: instances(files, root))
     except OSError as error:
         raise ConfigInvalid(f"spool directory {root}: {error.strerror or error}") from error
-    for instance in instances:
+    for instance in names:
         try:
             lock = await disk.run(partial(_take, root=root, instance=instance))
         except (OSError, ConfigInvalid) as error:
@@ -403,7 +413,8 @@ def newest(dead: Sequence[DeadInstance]) -> Continues | None:
     return Continues(instance=last.instance, seq=last.last_seq, record_hash=last.last_hash)
 
 
-def _instances(files: FileSystem, root: str) -> list[str]:
+def instances(files: FileSystem, root: str) -> list[str]:
+    """Every instance that has a directory under ``root``, dead or alive. Raises OSError."""
     try:
         names = files.list_directory(root)
     except FileNotFoundError:

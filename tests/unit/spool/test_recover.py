@@ -264,6 +264,26 @@ def test_quarantine_is_kept_for_thirty_days_after_its_record(
         assert not again.needs_record
 
 
+def test_a_directory_goes_although_the_note_about_it_found_no_room() -> None:
+    disk = SimDisk()
+    put_segment(disk, sealed_records(2))
+    (dead,), _ = recover(disk)
+
+    async def world() -> None:
+        await dead.trim(disk, 1)
+        disk.faults = Faults(capacity_bytes=disk.taken_bytes)
+        with pytest.raises(OSError, match="no space left"):
+            await dead.settle(disk, Receipt(id="r", seq=5, hash="h"), instance_id(9), 0)
+        assert files_of(disk) == ["LOCK", "settled.json.tmp"]
+        assert dead.removable(0), "the record is written, and nothing else keeps it"
+        await dead.remove(disk)
+        assert disk.paths() == []
+        await dead.remove(disk)
+
+    simulate(0, world)
+    assert disk.locks == set()
+
+
 def test_trimming_goes_by_whole_segments_oldest_first() -> None:
     disk = SimDisk()
     records = sealed_records(6)
