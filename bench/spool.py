@@ -25,7 +25,7 @@ from bench.recovery import Recovery, measure_recovery
 from bench.stage import Stage, stage
 from bench.stalled import Stalled, measure_stall
 from bench.volume import bench_directory, file_system
-from gatepost.run import SWITCH_SECONDS
+from gatepost.foreground import SWITCH_SECONDS
 from spool.config import SpoolConfig
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import anyio
 import msgspec
 
-from gatepost.run import SWITCH_SECONDS
+from gatepost.foreground import SWITCH_SECONDS
 from gateway.ports import Receipt, Reservation
 from gateway.record import Record
 from gateway.world import World

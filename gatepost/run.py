@@ -1,33 +1,21 @@
 """``gatepost run``: the daemon in the foreground.
 
-Owns: the event loop, signals and the exit code. Refuses: forking and writing pid files; the
-kubelet, systemd or a shell does that better.
+Owns: the command and the announcement. Refuses: the event loop and signals (``foreground.py``).
 """
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import anyio
 import click
 import msgspec
 
-from gateway.errors import ConfigInvalid, ListenFailed, TurnAway
+from gatepost import foreground
 from sidecar.app import Announcement, Daemon
-from sidecar.config import SidecarConfig, read
 from sidecar.eventlog import EventLog
-from sidecar.lifecycle import EXIT_CONFIGURATION, EXIT_DISK_FAILED
-from sidecar.outside import real_outside
-
-SWITCH_SECONDS: Final = 0.001
-"""How long the disk thread may wait for a busy event loop to hand over the interpreter. Beside a
-loop that never waits, a synced write took 8 ms with the default of 5 ms, 1.5 ms with this; in the
-benchmark, whose loop waits often, the two cannot be told apart."""
+from sidecar.outside import Outside
 
 
 @click.command()
@@ -40,65 +28,14 @@ benchmark, whose loop waits often, the two cannot be told apart."""
 )
 def run(path: Path) -> None:
     """Run the daemon until SIGTERM. Exit 0 drained, 74 disk failed, 75 unsent, 78 configuration."""
-    try:
-        config = read(str(path))
-    except OSError as error:
-        click.echo(f"gatepost: {path}: {error.strerror}", err=True)
-        raise SystemExit(EXIT_CONFIGURATION) from error
-    except ConfigInvalid as error:
-        click.echo(f"gatepost: {error}", err=True)
-        raise SystemExit(EXIT_CONFIGURATION) from error
-    sys.setswitchinterval(SWITCH_SECONDS)
-    raise SystemExit(anyio.run(_serve, config, backend_options={"use_uvloop": _has_uvloop()}))
+    config = foreground.load(path)
 
+    async def live(outside: Outside, log: EventLog, stop: anyio.Event) -> int:
+        return await Daemon(config, outside, log, _announce).run(stop)
 
-async def _serve(config: SidecarConfig) -> int:
-    outside = real_outside(config)
-    log = EventLog(outside.clock)
-    if os.geteuid() == 0:
-        log.warning("running_as_root", uid=0)
-    stop = anyio.Event()
-    daemon = Daemon(config, outside, log, _announce)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_wait_for_signal, stop)
-        try:
-            code = await daemon.run(stop)
-        except* (ConfigInvalid, ListenFailed) as errors:
-            for error in _leaves(errors):
-                click.echo(f"gatepost: {error}", err=True)
-            code = EXIT_CONFIGURATION
-        except* TurnAway as failures:
-            # Only the disk turns a start away: nothing was served yet.
-            for error in _leaves(failures):
-                click.echo(f"gatepost: {error}", err=True)
-            code = EXIT_DISK_FAILED
-        tasks.cancel_scope.cancel()
-    return code
-
-
-def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[BaseException]:
-    """The plain exceptions in ``group``: task groups nest."""
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
-
-
-async def _wait_for_signal(stop: anyio.Event) -> None:
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            stop.set()
+    raise SystemExit(foreground.run_daemon(config, live))
 
 
 def _announce(announcement: Announcement) -> None:
     sys.stdout.write(msgspec.json.encode(announcement).decode() + "\n")
     sys.stdout.flush()
-
-
-def _has_uvloop() -> bool:
-    try:
-        import uvloop  # noqa: F401 - only its presence matters; not on every platform
-    except ImportError:
-        return False
-    return True
