@@ -15,6 +15,7 @@ from gateway import __version__
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("gatepost.run:run", "Run the daemon."),
+    "drain": ("gatepost.drain:drain", "Ship what dead instances left on a volume."),
     "central": ("gatepost.central:central", "Run the central services."),
     "demo": ("gatepost.demo:demo", "Show the whole system at work, and check it."),
     "up": ("gatepost.up:up", "Keep a whole system running on this machine."),

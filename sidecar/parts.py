@@ -173,6 +173,15 @@ class Parts:
             said = True
             await anyio.sleep(_ROOM_SECONDS)
 
+    @property
+    def has_own_room(self) -> bool:
+        """Whether there is room for one record about the instance itself now."""
+        return self.spool.quota.admits_kept(final=False)
+
+    async def wait_own_room(self) -> None:
+        """Return when there is. Raises TurnAway (``disk_failed``)."""
+        (await self.own_room()).release()
+
     async def write_own(self, draft: record.Record, *, final: bool = False) -> Receipt:
         """Write one record about the instance itself, from the kept bytes.
 

@@ -23,8 +23,12 @@ def daemon_status(
     listening: Sequence[tuple[str, Listening]],
     *,
     credentials: tuple[CredentialStatus, ...] = (),
+    decides: bool = True,
 ) -> DaemonStatus:
-    """The whole state now. ``listening``: name and socket of each listener."""
+    """The whole state now. ``listening``: name and socket of each listener.
+
+    ``decides``: whether calls are decided here, for which a policy must be in force.
+    """
     policy, spool = parts.policy.status(), parts.spool.status()
     instance, certificate = parts.instance, parts.instance.certificate
     uncertified = instance.uncertified_seconds(parts.outside.clock.wall_us())
@@ -33,7 +37,7 @@ def daemon_status(
         why
         for why, holds in (
             ("starting: the first record is not durable yet", not parts.started.is_set()),
-            (f"policy is {policy.state}", policy.state not in ("fresh", "stale")),
+            (f"policy is {policy.state}", decides and policy.state not in ("fresh", "stale")),
             (f"spool is {spool.state}", spool.state not in ("ok", "pressure")),
             ("the key has been without a certificate too long", not parts.key_usable()),
             ("the clock is suspect", suspect),

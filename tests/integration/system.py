@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping
@@ -25,6 +27,7 @@ from gatepost.stack import FAR_END_KEY, Ports, Refresh, Upstreams
 from gateway import issuing, policy
 from gateway.io.clock import SystemClock
 from gateway.io.entropy import SystemEntropy
+from sidecar.drain import DrainProgress
 from sidecar.recent import RecentDecision
 from sidecar.status import DaemonStatus
 from tests.integration.far_ends import FarEnd, far_end
@@ -224,9 +227,48 @@ class Site:
         """Start a daemon here and wait until it listens."""
         return Daemon(self, stack.start_daemon(self._children, self.home))
 
+    def drain(self, *arguments: str) -> Drained:
+        """Run ``gatepost drain`` here until it ends."""
+        ended = subprocess.run(
+            self._drain_command(*arguments), capture_output=True, timeout=60, check=False
+        )
+        lines = [
+            msgspec.json.decode(line, type=DrainProgress) for line in ended.stdout.splitlines()
+        ]
+        return Drained(code=ended.returncode, told=lines, err=ended.stderr.decode())
+
+    @contextmanager
+    def watching(self, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+        """A ``gatepost drain --watch`` that runs here."""
+        command = self._drain_command("--watch", "--every-seconds", "0.2", *arguments)
+        with subprocess.Popen(
+            command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as watcher:
+            try:
+                yield watcher
+            finally:
+                watcher.kill()
+
+    def _drain_command(self, *arguments: str) -> list[str]:
+        config = str(self.home.sidecar_toml)
+        return [sys.executable, "-m", "gatepost", "drain", "--config", config, *arguments]
+
+    def spooled(self) -> dict[str, bytes]:
+        """Every segment in the spool, by its path there."""
+        root = self.home.directory / "spool"
+        return {str(path.relative_to(root)): path.read_bytes() for path in root.glob("*/seg-*")}
+
     def log(self) -> str:
         """What daemons wrote on standard error here."""
         return (self.home.logs / "sidecar.log").read_text()
+
+
+class Drained(msgspec.Struct, frozen=True):
+    """A ``gatepost drain`` that has ended: what it told, line by line."""
+
+    code: int
+    told: list[DrainProgress]
+    err: str
 
 
 @contextmanager

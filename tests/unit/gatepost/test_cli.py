@@ -14,6 +14,7 @@ from tests.unit.gatepost.running import gatepost
 COMMANDS = {
     *(
         "run",
+        "drain",
         "central",
         "demo",
         "up",
@@ -47,6 +48,9 @@ def test_the_version_is_the_packages() -> None:
         ["verify", "export", "--root"],
         ["check-config"],
         ["run"],
+        ["drain"],
+        ["drain", "--config", "x", "--every-seconds", "5"],
+        ["drain", "--config", "x", "--watch", "--timeout-seconds", "5"],
         ["central"],
         ["status", "--unheard-of"],
         ["init", "a", "b"],
@@ -68,6 +72,7 @@ def test_a_daemon_without_a_configuration_is_78(tmp_path: Path, text: bytes | No
     assert (ended.code, ended.out) == (78, "")
     assert "sidecar.toml" in ended.err
     assert gatepost("central", "--config", path).code == 78
+    assert gatepost("drain", "--config", path).code == 78
 
 
 def imported(*arguments: str) -> set[str]:
