@@ -124,7 +124,8 @@ class DeadInstance:
     @property
     def never_used(self) -> bool:
         """Whether no record and no damage was ever found in it."""
-        return self.findings.last_seq is None and self.findings.whole
+        kept = self.quarantine_files > 0
+        return self.findings.last_seq is None and self.findings.whole and not kept
 
     def _prepare(self, files: FileSystem) -> Settled | None:
         """Drop what was never used; returns what an earlier start noted."""

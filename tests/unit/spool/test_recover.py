@@ -264,6 +264,27 @@ def test_quarantine_is_kept_for_thirty_days_after_its_record(
         assert not again.needs_record
 
 
+def test_quarantine_stays_where_the_record_was_written_before_the_segments_went() -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(3))
+    disk.flip_bit(path, (frame.PAGE_BYTES + 60) * 8)
+    (dead,), _ = recover(disk)
+
+    async def world() -> None:
+        await dead.settle(disk, Receipt(id="r", seq=5, hash="h"), instance_id(9), 0)
+        await dead.trim(disk, 2)
+        dead.release()
+
+    simulate(0, world)
+    kept = files_of(disk)
+    assert any(name.startswith("quarantine/") for name in kept)
+    for _ in range(2):
+        (again,), _ = recover(disk)
+        again.release()
+        assert files_of(disk) == kept, "before thirty days are over"
+    assert recover(disk, wall_us=31 * DAY_US) == ([], [])
+
+
 def test_a_directory_goes_although_the_note_about_it_found_no_room() -> None:
     disk = SimDisk()
     put_segment(disk, sealed_records(2))
@@ -274,7 +295,7 @@ def test_a_directory_goes_although_the_note_about_it_found_no_room() -> None:
         disk.faults = Faults(capacity_bytes=disk.taken_bytes)
         with pytest.raises(OSError, match="no space left"):
             await dead.settle(disk, Receipt(id="r", seq=5, hash="h"), instance_id(9), 0)
-        assert files_of(disk) == ["LOCK", "settled.json.tmp"]
+        assert files_of(disk) == ["LOCK", "found.json", "settled.json.tmp"]
         assert dead.removable(0), "the record is written, and nothing else keeps it"
         await dead.remove(disk)
         assert disk.paths() == []
