@@ -14,6 +14,8 @@ from gateway.record import Leading
 from spool import frame
 from spool.frame import FrameHeader
 
+_ZERO_PAGE = bytes(frame.PAGE_BYTES)
+
 
 class StoredRecord(msgspec.Struct, frozen=True):
     """A record whose frame checksums are right; nothing says that its signature is.
@@ -84,7 +86,7 @@ def scan(
 
     A bad header is skipped to the next sound one; a bad body keeps its boundary.
     """
-    data_end = len(data.rstrip(b"\0"))
+    data_end = _data_end(data)
     pieces: list[Piece] = []
     batches: list[tuple[int, int]] = []
     at = start
@@ -104,6 +106,15 @@ def scan(
         ended = isinstance(piece, SegmentEnd)
         at = header.end
     return Scan(pieces=pieces, batches=batches, data_end=data_end)
+
+
+def _data_end(data: bytes) -> int:
+    """Past the last byte that is not zero. A new segment is zeros for the most part: comparing
+    pages of them takes a twentieth of the time of stripping them byte by byte."""
+    end = len(data)
+    while end >= frame.PAGE_BYTES and data[end - frame.PAGE_BYTES : end] == _ZERO_PAGE:
+        end -= frame.PAGE_BYTES
+    return len(data[:end].rstrip(b"\0"))
 
 
 def _piece(data: bytes, header: FrameHeader, instance: str, salt: int, base_seq: int) -> Piece:
