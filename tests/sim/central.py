@@ -29,6 +29,7 @@ from gateway.call import Peer
 from gateway.io.incoming import ServeOptions
 from gateway.io.serve import serve_listener
 from gateway.ports import Entropy, WallClock
+from gateway.shipping import RECORDS_PATH
 from gateway.wire import Answer, Incoming
 from tests.sim.clock import EPOCH_US
 from tests.sim.net import Host
@@ -132,7 +133,10 @@ class InlineDatabase(Database):
 
 
 class Central:
-    """The services of one world. ``duplicate_rate``: requests that are delivered twice."""
+    """The services of one world. ``duplicate_rate``: requests that are delivered twice.
+
+    ``shipping`` is told of each body of records as it arrives, before anything is done with it.
+    """
 
     def __init__(
         self, config: CentralConfig, clock: WallClock, entropy: Entropy, chance: random.Random
@@ -141,6 +145,7 @@ class Central:
         self.duplicate_rate = 0.0
         self.duplicates = 0
         self.faults: list[Exception] = []
+        self.shipping: Callable[[bytes], None] = lambda body: None
         self._chance = chance
         self._app: Litestar = central_app.build(
             config, clock=clock, entropy=entropy, open_database=self._open
@@ -169,6 +174,8 @@ class Central:
         body = await incoming.read_body(_BODY_BYTES_MAX)
         head = incoming.head
         headers = [(name.encode(), value.encode()) for name, value in head.headers.items()]
+        if head.target == RECORDS_PATH:
+            self.shipping(body)
         answer = await self.ask(head.method, head.target, headers, body)
         if self._chance.random() < self.duplicate_rate:
             self.duplicates += 1

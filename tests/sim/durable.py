@@ -7,6 +7,7 @@ uses nothing else of the spool, so that a spool that is wrong about itself is fo
 from __future__ import annotations
 
 import zlib
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -60,26 +61,46 @@ class DurableIndex:
             if base is not None and len(parts) == 2:
                 self._read(path, parts[0], base, data)
 
-    def _read(self, path: str, instance: str, base: int, data: bytes | bytearray) -> None:
-        salt = frame.segment_salt(frame.instance_bytes(instance), base)
-        at = self._read_to.get(path, frame.PAGE_BYTES)
-        while True:
-            window = bytes(data[at : at + _WINDOW_BYTES])
-            header = frame.decode_frame_header(window, 0, salt)
-            if header is None or header.type != frame.TYPE_RECORD:
-                break
-            body = window[header.body_offset : header.body_offset + header.body_bytes]
-            if len(body) != header.body_bytes or zlib.crc32(body, salt) != header.body_crc:
-                break
-            self._note(instance, body[4 : -seal.SIGNATURE_BYTES])
-            at += header.end
-        self._read_to[path] = at
+    def holds(self, payload: bytes) -> bool:
+        """Whether these bytes are durable, in whatever is left around them."""
+        files = self._disk.durable_files().items()
+        return any(payload in data for path, data in files if path.startswith(self._root))
 
-    def _note(self, instance: str, payload: bytes) -> None:
-        head = _decoder.decode(payload)
+    def _read(self, path: str, instance: str, base: int, data: bytes | bytearray) -> None:
+        for head, at in _records(data, instance, base, self._read_to.get(path, frame.PAGE_BYTES)):
+            self._note(instance, head)
+            self._read_to[path] = at
+
+    def _note(self, instance: str, head: _Head) -> None:
         self.last_seq[instance] = max(head.chain.seq, self.last_seq.get(instance, -1))
         self.ids.setdefault(instance, {})[head.chain.seq] = head.id
         if head.kind == "decision":
             name = name_of(head.trace)
             self.decisions[head.id] = name
             self.names.add(name)
+
+
+def _records(
+    data: bytes | bytearray, instance: str, base: int, at: int
+) -> Iterator[tuple[_Head, int]]:
+    """Records from offset ``at`` of a segment on, each with its end, up to the first bad frame."""
+    salt = frame.segment_salt(frame.instance_bytes(instance), base)
+    while True:
+        window = bytes(data[at : at + _WINDOW_BYTES])
+        header = frame.decode_frame_header(window, 0, salt)
+        if header is None or header.type != frame.TYPE_RECORD:
+            return
+        body = window[header.body_offset : header.body_offset + header.body_bytes]
+        if len(body) != header.body_bytes or zlib.crc32(body, salt) != header.body_crc:
+            return
+        at += header.end
+        yield _decoder.decode(body[4 : -seal.SIGNATURE_BYTES]), at
+
+
+def segment_ids(path: str, data: bytes | bytearray) -> list[str]:
+    """Ids of the records in the segment ``path``; none for a file that is no segment."""
+    *_, instance, name = path.split("/")
+    base = segment_base(name)
+    if base is None:
+        return []
+    return [head.id for head, _ in _records(data, instance, base, frame.PAGE_BYTES)]

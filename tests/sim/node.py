@@ -112,6 +112,7 @@ class Node:
         disk.faults.cut_at_operation = crash_at
         watch = Watch(self.life, disk, SPOOL, SPOOL_BYTES_MAX, ledger, self._central)
         self.watch = watch
+        self._central.shipping = watch.shipping
         host = self._host = Host(self._network, self._watched(watch))
         disk.on_cut, disk.on_work = self._power_is_gone, watch.worked
         self._stop = anyio.Event()
@@ -147,7 +148,7 @@ class Node:
         host.kill(cleanly=True)
         if code is not None:
             self._check_exit(code, watch)
-        self._new_disk(disk.cut(self._keep()) if disk.dead else disk.killed())
+        self._new_disk(self._left_of(disk))
         return code
 
     def _watched(self, watch: Watch) -> dict[str, Sending]:
@@ -158,9 +159,11 @@ class Node:
         self.up_since = anyio.current_time()
         self.started.set()
 
-    def _keep(self) -> float:
-        """How much of what was not durable is left; 1.0 is a killed process."""
-        return self._chance.choice((0.0, 0.3, 0.7, 1.0))
+    def _left_of(self, disk: SimDisk) -> SimDisk:
+        """What the next life finds. A killed process loses nothing of what it wrote, and none of
+        that is durable yet: a later power cut may still take it."""
+        keep = self._chance.choice((0.0, 0.3, 0.7, 1.0)) if disk.dead else 1.0
+        return disk.killed() if keep == 1.0 else disk.cut(keep)
 
     def _power_is_gone(self) -> None:
         assert self._host is not None

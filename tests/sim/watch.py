@@ -1,21 +1,27 @@
 """Checkers that look at every byte as it leaves the daemon, and at every piece of disk work.
 
-* ``durable``: no head of an answer with a decision before that decision is on the disk, and no
-  call on its way to a provider before its own is (but on the route that overlaps them);
+* ``durable``: no head of an answer with a decision before that decision is on the disk, no call
+  on its way to a provider before its own is (but on the route that overlaps them), and no record
+  in the store that a power cut could still take;
+* ``kept``: no segment is deleted before all its records are in the store;
 * ``quota``: the spool's files never take more than they may;
 * ``status``: what the daemon says of itself never claims more than the disk and the store hold.
 """
 
 from __future__ import annotations
 
+import base64
+import gzip
 import re
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from sidecar.status import DaemonStatus
 from tests.sim.central import Central
-from tests.sim.disk import SimDisk
-from tests.sim.durable import DurableIndex
+from tests.sim.disk import Inode, SimDisk
+from tests.sim.durable import DurableIndex, segment_ids
 from tests.sim.ledger import Ledger
 from tests.sim.stream import SimStream
 from tests.sim.twists import name_of
@@ -24,6 +30,14 @@ _DECISION: Final = re.compile(rb"^x-gatepost-decision-id: (\S+)\r$", re.MULTILIN
 _TRACE: Final = re.compile(rb"traceparent: (\S+)\r", re.IGNORECASE)
 _NOTES: Final = ("/LOCK", "/settled.json", "/settled.json.tmp")
 _INTERIM: Final = b"HTTP/1.1 1"
+
+
+class _Line(msgspec.Struct):
+    payload: str
+
+
+class _Payload(msgspec.Struct):
+    id: str
 
 
 class Watch:
@@ -42,6 +56,7 @@ class Watch:
         self._bytes_max = bytes_max
         self._ledger = ledger
         self._central = central
+        self._segments: dict[str, Inode] = {}
 
     def answering(self, stream: SimStream, data: bytes) -> None:
         """Bytes leave for an agent."""
@@ -73,6 +88,15 @@ class Watch:
                 text = f"{name} is forwarded and its record is not durable"
                 self._ledger.violate("durable", text)
 
+    def shipping(self, body: bytes) -> None:
+        """A body of records arrives at the store."""
+        for line in gzip.decompress(body).splitlines():
+            payload = base64.b64decode(msgspec.json.decode(line, type=_Line).payload)
+            record_id = msgspec.json.decode(payload, type=_Payload).id
+            if not (self._is_safe(record_id) or self.index.holds(payload)):
+                text = f"record {record_id} is shipped and is not durable"
+                self._ledger.violate("durable", text)
+
     def _is_safe(self, decision_id: str) -> bool:
         if decision_id in self.index.decisions:
             return True
@@ -81,12 +105,28 @@ class Watch:
 
     def worked(self) -> None:
         """A piece of disk work is done."""
+        self._note_deleted()
         if not self.is_built():
             return  # a power cut brings removed names back, until the start has removed them again
         taken = sum(size for path, size in self._sizes() if "/quarantine/" not in path)
         # A start that finds damage keeps a copy of it, room or not.
         if taken > self._bytes_max:
             self._ledger.violate("quota", f"{taken} bytes of at most {self._bytes_max}")
+
+    def _note_deleted(self) -> None:
+        there = {
+            path: entry
+            for path, entry in self._disk.entries.items()
+            if entry is not None and path.startswith(self._root)
+        }
+        for path, entry in self._segments.items():
+            if path in there:
+                continue
+            for record_id in segment_ids(path, entry.written):
+                if not self._central.keeps(record_id):
+                    text = f"{path} is deleted, and {record_id} is not in the store"
+                    self._ledger.violate("kept", text)
+        self._segments = there
 
     def _sizes(self, *, notes: bool = False) -> list[tuple[str, int]]:
         return [
