@@ -28,7 +28,10 @@ from tests.sim.twists import name_of
 
 _DECISION: Final = re.compile(rb"^x-gatepost-decision-id: (\S+)\r$", re.MULTILINE | re.IGNORECASE)
 _TRACE: Final = re.compile(rb"traceparent: (\S+)\r", re.IGNORECASE)
-_NOTES: Final = ("/LOCK", "/settled.json", "/settled.json.tmp")
+_NOTES: Final = (
+    *("/LOCK", "/found.json", "/found.json.tmp"),
+    *("/settled.json", "/settled.json.tmp"),
+)
 _INTERIM: Final = b"HTTP/1.1 1"
 
 
