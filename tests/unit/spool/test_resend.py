@@ -8,7 +8,6 @@ import anyio
 import msgspec
 import pytest
 
-from gateway import limits
 from gateway.ports import ServiceAnswer, ServiceUnreachable
 from spool.ranges import NONE, SeqRanges
 from tests.sim.disk import SimFiles
@@ -109,10 +108,11 @@ def test_acknowledgements_of_newer_records_do_not_settle_what_was_asked_meanwhil
     """The batch on its way was read before the store was known to lack older ones."""
 
     async def script(world: World) -> None:
-        await world.commit(20)
+        await world.commit(15, LARGE)
         await world.shipped()
         gone = forget(world, range(5))
-        await world.commit(limits.SHIP_RECORDS_MAX)
+        await world.commit(60, LARGE)
+        assert len(world.spool.shelf.bases) > 2, "the batch would free the first segment"
         sent = len(world.store.sizes)
         with anyio.fail_after(10):
             while len(world.store.sizes) == sent:
@@ -121,7 +121,7 @@ def test_acknowledgements_of_newer_records_do_not_settle_what_was_asked_meanwhil
                 await elapse(0.001)
         assert world.spool.unresent_records == 5
         await world.shipped()
-        assert world.seqs == list(range(20 + limits.SHIP_RECORDS_MAX))
+        assert world.seqs == list(range(75))
 
     ship(script)
 
