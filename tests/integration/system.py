@@ -152,6 +152,11 @@ class Central:
         assert self._child is not None
         self._child.stop(signal.SIGKILL)
 
+    def signal(self, number: int) -> None:
+        """Send a signal to the services and go on."""
+        assert self._child is not None
+        os.kill(self._child.pid, number)
+
     def publish(self, text: bytes, home: Home | None = None) -> int:
         """Sign ``text`` as the next version and publish it; the version."""
         issued = self.signed(text, self.version + 1, home)
@@ -226,6 +231,11 @@ class Site:
     def start(self) -> Daemon:
         """Start a daemon here and wait until it listens."""
         return Daemon(self, stack.start_daemon(self._children, self.home))
+
+    def begin_start(self) -> Child:
+        """Start a daemon here and do not wait for it."""
+        arguments = ["run", "--config", str(self.home.sidecar_toml)]
+        return self._children.start("sidecar", "gatepost", arguments)
 
     def drain(self, *arguments: str) -> Drained:
         """Run ``gatepost drain`` here until it ends."""
