@@ -115,16 +115,20 @@ class Parts:
         return self.instance.uncertified_seconds(self.outside.clock.wall_us()) <= bound
 
     async def certified(self, envelope: Envelope, cert: KeyCert, signer: Signer | None) -> None:
-        """A certificate came: for the current key, or for ``signer``, which then takes over."""
+        """A certificate came: for the current key, or for ``signer``, which then takes over.
+
+        Raises TurnAway (``spool_full``) when there was no room for a ``rotate`` up to the end of
+        the current certificate: the current key then needs another one before anything else.
+        """
         self.note_signed_time(time_micros(cert.issued))
         if signer is not None:
+            reservation = await self.own_room(rotate=True)
             draft = journal.rotate(
                 self.scribe,
                 self.outside.clock.wall_us(),
                 next_kid=signer.kid,
                 next_certificate=envelope,
             )
-            reservation = await self.own_room()
             try:
                 commit = self.spool.submit(reservation, draft)
                 self.instance.sealer.rotate(signer)
@@ -157,16 +161,20 @@ class Parts:
 
     # -- records of our own -------------------------------------------------------------------
 
-    async def own_room(self) -> Reservation:
+    async def own_room(self, *, rotate: bool = False) -> Reservation:
         """Room for one record about the instance itself, as soon as there is some: what dead
-        instances left may fill the volume until it is shipped. Raises TurnAway (``disk_failed``).
+        instances left may fill the volume until it is shipped.
+
+        For a ``rotate`` it waits no longer than the current certificate lives: without one
+        nothing is shipped, and so no room is made. Raises TurnAway (``disk_failed``; for a
+        ``rotate`` also ``spool_full``).
         """
         said = False
         while True:
             try:
-                return self.spool.kept_reservation()
+                return self.spool.kept_reservation(rotate=rotate)
             except TurnAway as full:
-                if full.code != "spool_full":
+                if full.code != "spool_full" or (rotate and not self.instance.may_ship()):
                     raise
             if not said:
                 self.log.warning("spool_full")

@@ -2,12 +2,14 @@
 
 Owns: when a heartbeat is due (turn-aways or the seen checkpoint changed, at most every 15
 minutes; at once for a certificate), posting the chain-head every 60 s, whether or not shipping
-works, and passing on what the store says it lacks. Refuses: failing a call for any of it; a full
-spool or an absent store is in the status and comes again.
+works, and passing on what the store says it lacks. A certificate for which there is no room is
+owed until it is written, because a successor needs it. Refuses: failing a call for any of it; a
+full spool or an absent store is in the status and comes again.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -31,6 +33,9 @@ from sidecar.instance import Instance
 from spool.ranges import NONE, SeqRanges
 from spool.ship import Shipper
 from spool.spool import Spool
+
+_ROOM_SECONDS = 5.0
+"""Between two looks for room for a certificate that is owed."""
 
 
 class Upkeep:
@@ -59,16 +64,35 @@ class Upkeep:
         self._clock = clock
         self._log = log
         self._turned_away_recorded = 0
+        self._owed: deque[Envelope] = deque()
+        self._owing = anyio.Event()
+        self._writing = anyio.Lock()
 
     async def run_heartbeats(self) -> None:
         """A heartbeat whenever turn-aways were counted since the last, every 15 minutes at most."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._write_what_is_owed)
+            while True:
+                await anyio.sleep(limits.HEARTBEAT_SECONDS_MAX)
+                if self._tally.turned_away_total != self._turned_away_recorded:
+                    await self.heartbeat(None)
+
+    async def _write_what_is_owed(self) -> None:
         while True:
-            await anyio.sleep(limits.HEARTBEAT_SECONDS_MAX)
-            if self._tally.turned_away_total != self._turned_away_recorded:
-                await self.heartbeat(None)
+            await self._owing.wait()
+            await anyio.sleep(_ROOM_SECONDS)
+            await self.heartbeat(None)
 
     async def heartbeat(self, certificate: Envelope | None) -> None:
-        """Write one now; with ``certificate`` if a new or late one came."""
+        """Write one now; with ``certificate`` if a new or late one came, and each that is owed."""
+        if certificate is not None:
+            self._owed.append(certificate)
+        async with self._writing:
+            while await self._write(self._owed[0] if self._owed else None) and self._owed:
+                pass
+
+    async def _write(self, certificate: Envelope | None) -> bool:
+        """Whether it was written; a certificate that was is owed no longer."""
         spool = self._spool
         counted = self._tally.turned_away_total
         draft = journal.heartbeat(
@@ -84,9 +108,22 @@ class Upkeep:
         try:
             await spool.submit(spool.kept_reservation(), draft).wait()
         except TurnAway as failed:
-            self._log.warning("record_lost", kind="heartbeat", code=failed.code)
-            return
+            self._not_written(failed.code)
+            return False
         self._turned_away_recorded = counted
+        if certificate is not None:
+            self._owed.popleft()
+        if not self._owed and self._owing.is_set():
+            self._owing = anyio.Event()
+        return True
+
+    def _not_written(self, code: str) -> None:
+        if not self._owed or code != "spool_full":
+            self._log.warning("record_lost", kind="heartbeat", code=code)
+            self._owing = anyio.Event()
+        elif not self._owing.is_set():
+            self._log.warning("spool_full")
+            self._owing.set()
 
     async def run_chain_heads(self) -> None:
         """Post the chain-head every 60 s on a connection of its own, once certified; and at once

@@ -78,12 +78,24 @@ class Quota:
         self.full = used >= limits.SPOOL_LOW_WATER_PERCENT * self.bytes_max
         return False
 
-    def admits_kept(self, *, final: bool) -> bool:
+    def admits_kept(self, *, final: bool, rotate: bool = False) -> bool:
         """Whether one record of our own may be promised out of the kept bytes.
 
-        ``final``: it is the seal; all others leave room for it.
+        ``final``: it is the seal; all others leave room for it. ``rotate``: a key that cannot
+        change ends shipping, and only shipping makes room; what is neither leaves room for it too.
         """
-        return self._fits(1, 0 if final else frame.FRAME_BYTES_MAX)
+        left_for = 0 if final else 1 if rotate else 2
+        return self._fits(1, left_for * frame.FRAME_BYTES_MAX)
+
+    @property
+    def why_full(self) -> str:
+        """What takes the room, for whoever has to make some."""
+        whole = (self.segments + self.prepared) * self.segment_bytes
+        return (
+            f"the quota of {self.bytes_max} bytes is used up: segments {whole}, quarantine "
+            f"{self.quarantine_bytes}, dead instances {self.dead_bytes}, unreadable ones "
+            f"{self.left_alone_bytes}"
+        )
 
     def _fits(self, records: int, kept_bytes: int) -> bool:
         need = records * frame.FRAME_BYTES_MAX

@@ -158,15 +158,15 @@ class Spool:
         self.shelf.want()
         return reservation
 
-    def kept_reservation(self, *, final: bool = False) -> Reservation:
-        """Room for one record of our own: heartbeat, rotate, recovered, or (``final``) seal.
+    def kept_reservation(self, *, final: bool = False, rotate: bool = False) -> Reservation:
+        """Room for one record of our own: heartbeat, ``rotate``, recovered, or (``final``) seal.
 
         Draws on bytes that calls never get, so it works while the spool is full or draining.
         Raises TurnAway (``spool_full``, ``disk_failed``).
         """
         if self._failure is not None:
             raise self._refusal("disk_failed", self._failure)
-        if not self.quota.admits_kept(final=final):
+        if not self.quota.admits_kept(final=final, rotate=rotate):
             raise self._refusal("spool_full", "the kept bytes are used up")
         return SpoolReservation(self.quota, 1)
 
@@ -419,7 +419,7 @@ class Spool:
         if self._turn_away_with is not None:
             return "draining", self._turn_away_with
         if not self.quota.admits(_RECORDS_OF_A_CALL):
-            return "full", self.shelf.error or "the quota is used up"
+            return "full", self.shelf.error or self.quota.why_full
         return ("pressure" if self.quota.pressure else "ok"), self.shelf.error
 
     def status(self) -> SpoolStatus:

@@ -47,7 +47,10 @@ def test_the_kept_bytes_are_never_promised_to_calls() -> None:
     while made.admits_kept(final=False):
         made.reserved_bytes += RECORD
         kept += 1
-    assert kept >= limits.SPOOL_KEPT_BYTES // RECORD - 1
+    assert kept >= limits.SPOOL_KEPT_BYTES // RECORD - 2
+    assert made.admits_kept(final=False, rotate=True), "a key can always change"
+    made.reserved_bytes += RECORD
+    assert not made.admits_kept(final=False, rotate=True)
     assert made.admits_kept(final=True), "the seal always finds room"
 
 
@@ -66,6 +69,18 @@ def test_dead_instances_and_quarantine_count() -> None:
     assert made.growth == 3
     made.dead_bytes, made.quarantine_bytes = SEGMENT, 1
     assert made.growth == 1
+
+
+def test_quarantine_alone_can_fill_the_quota_and_the_reason_says_so() -> None:
+    made = quota(4)
+    made.segments, made.active_bytes = 0, None
+    made.quarantine_bytes, made.left_alone_bytes = 3 * SEGMENT, SEGMENT
+    assert not made.admits(1)
+    assert not made.admits_kept(final=True)
+    assert f"quarantine {3 * SEGMENT}," in made.why_full
+    assert f"unreadable ones {SEGMENT}" in made.why_full
+    made.quarantine_bytes = 0
+    assert made.admits(1), "whoever takes the quarantine away gets the room back"
 
 
 def test_a_volume_that_refuses_segments_leaves_only_what_is_allocated() -> None:

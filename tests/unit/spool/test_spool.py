@@ -152,7 +152,7 @@ def test_a_full_spool_turns_calls_away_and_recovers_when_records_are_taken() -> 
     with_spool(script)
 
 
-def test_the_kept_bytes_end_but_the_seal_always_fits() -> None:
+def test_the_kept_bytes_end_but_a_rotation_and_the_seal_always_fit() -> None:
     async def script(spool: Spool, disk: SimDisk) -> None:
         await commit_until_turned_away(spool)
         kept = 0
@@ -160,7 +160,10 @@ def test_the_kept_bytes_end_but_the_seal_always_fits() -> None:
             while True:
                 await spool.commit(spool.kept_reservation(), draft("heartbeat", BIG))
                 kept += 1
-        assert kept >= 3
+        assert kept >= 2
+        await spool.commit(spool.kept_reservation(rotate=True), draft("rotate", BIG))
+        with pytest.raises(TurnAway, match="spool_full"):
+            spool.kept_reservation(rotate=True)
         await spool.commit(spool.kept_reservation(final=True), seal_draft())
         await spool.close()
 
