@@ -209,6 +209,8 @@ SHIP_POISONED_MAX: Final = 10
 format; nothing more is set aside."""
 SHIP_SET_ASIDE_SECONDS: Final = 300.0
 """How long a dead instance waits whose records the store does not let us ship."""
+SHIP_DEAD_TRIES_MAX: Final = 5
+"""A batch of a dead instance that fails this often waits as long, if our own records wait too."""
 SHIP_SILENCE_SECONDS: Final = 120.0
 """Two refresh intervals with records waiting and none taken: the alarm ``not_shipping``."""
 RETRY_AFTER_SECONDS_MAX: Final = 300.0

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import anyio
 from anyio.lowlevel import checkpoint
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception
+from tenacity import AsyncRetrying, RetryCallState
 
 from gateway import limits
 from gateway.ports import Entropy, Service, WallClock
@@ -255,13 +256,16 @@ class Shipper:
         attempts = AsyncRetrying(
             sleep=self._pause,
             wait=self._wait_seconds,
-            retry=retry_if_exception(lambda error: self._tries_again(source, error)),
+            retry=partial(self._tries_again, source),
             reraise=True,
         )
         try:
             outcome: Taken | Refused = await attempts(self._attempt, source, body)
         except Delayed as delayed:
             self._block(source, delayed.why)
+            if self._draining and not delayed.environment:
+                # There is no time to leave it for later: it comes again after the others.
+                source.blocked, source.blocked_until = None, anyio.current_time()
             return
         if isinstance(outcome, Taken):
             await self._resolve(source, body, outcome)
@@ -273,14 +277,18 @@ class Shipper:
             raise Delayed("this instance is not certified")
         return await self._poster.post(source, body)
 
-    def _tries_again(self, source: Source, error: BaseException) -> bool:
-        """Everything is tried again; but a dead instance that is not let in is left for later."""
+    def _tries_again(self, source: Source, state: RetryCallState) -> bool:
+        """Everything is tried again; but a dead instance that is not let in is left for later,
+        and so is one whose batch fails again and again: our own records must not wait for it."""
+        error = state.outcome.exception() if state.outcome is not None else None
         if not isinstance(error, Delayed):
             return False
         self._failures += 1
-        self._live.doubt()
         self._last_error, self._last_status = error.why, error.status
-        return source.live or not error.environment
+        if source.live:
+            return True
+        tired = state.attempt_number >= limits.SHIP_DEAD_TRIES_MAX
+        return not (error.environment or (tired and self._live.backlog_records))
 
     def _wait_seconds(self, state: RetryCallState) -> float:
         error = state.outcome.exception() if state.outcome is not None else None

@@ -164,22 +164,34 @@ class LiveSource:
         if end is not None and self._offset >= end:
             await self._pass_over()
             return False
-        chunk = await self._spool.disk.run(
-            partial(
-                read.read_chunk,
-                directory=self._spool.directory,
-                instance=self.instance,
-                base_seq=self._base,
-                offset=self._offset,
-                end=end,
+        try:
+            chunk = await self._spool.disk.run(
+                partial(
+                    read.read_chunk,
+                    directory=self._spool.directory,
+                    instance=self.instance,
+                    base_seq=self._base,
+                    offset=self._offset,
+                    end=end,
+                )
             )
-        )
+        except FileNotFoundError:
+            # Somebody deleted it. The store sees the hole; what follows must not wait for it.
+            self._spool.segment_gone(self._base)
+            if not active:
+                self._turn_page()
+            return not active
         await self._take(chunk)
         self._offset = chunk.offset
         if chunk.done and not active:
-            self._base = shelf.bases[shelf.bases.index(self._base) + 1]
-            self._offset = frame.PAGE_BYTES
+            self._turn_page()
         return True
+
+    def _turn_page(self) -> None:
+        """Read on in the next segment."""
+        bases = self._spool.shelf.bases
+        self._base = next(base for base in bases if base > (self._base or 0))
+        self._offset = frame.PAGE_BYTES
 
     async def _pass_over(self) -> None:
         """A record that no longer reads back must not hold up those around it for ever."""
@@ -248,16 +260,22 @@ class DeadSource:
                 self._bases.popleft()
                 self._offset = frame.PAGE_BYTES
                 continue
-            chunk = await self._disk.run(
-                partial(
-                    read.read_chunk,
-                    directory=self.dead.directory,
-                    instance=self.instance,
-                    base_seq=self._bases[0],
-                    offset=self._offset,
-                    end=None,
+            try:
+                chunk = await self._disk.run(
+                    partial(
+                        read.read_chunk,
+                        directory=self.dead.directory,
+                        instance=self.instance,
+                        base_seq=self._bases[0],
+                        offset=self._offset,
+                        end=None,
+                    )
                 )
-            )
+            except FileNotFoundError:
+                # Somebody deleted it: the record about this instance says what had been there.
+                self._bases.popleft()
+                self._offset = frame.PAGE_BYTES
+                continue
             for piece in chunk.pieces:
                 if isinstance(piece, StoredRecord) and piece.seq > self._seen:
                     self._seen = piece.seq
@@ -266,8 +284,9 @@ class DeadSource:
             if chunk.done:
                 self._bases.popleft()
                 self._offset = frame.PAGE_BYTES
-        if not self._buffer:
-            self._left = 0
+        if not self._bases:
+            # All is read: no more than this can be sent, whatever was counted at the start.
+            self._left = len(self._buffer)
         return [self._buffer[index] for index in range(min(records_max, len(self._buffer)))]
 
     async def resolve(self, through_seq: int, *, trim: bool) -> None:

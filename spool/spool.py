@@ -347,6 +347,16 @@ class Spool:
         )
         self._note_change()
 
+    def segment_gone(self, base_seq: int) -> None:
+        """A segment that is not shipped is no longer in its directory: raise the alarm.
+
+        Fail-stop where it is the one being written: what goes into it now is on no disk.
+        """
+        self.damaged_records += 1
+        if base_seq == self.shelf.bases[-1]:
+            self._fail(f"{self.shelf.path(base_seq)} was removed while it was written")
+        self._note_change()
+
     def set_dead_bytes(self, dead_bytes: int) -> None:
         """What dead instances still take of the quota."""
         self.quota.dead_bytes = dead_bytes

@@ -78,7 +78,7 @@ def test_records_left_on_a_full_volume_are_shipped_after_several_lives_of_a_cert
     async def script(world: World, parts: Parts) -> None:
         await parts.instance.certified.wait()
         await write_start(parts)
-        store = _send_to(parts, Away())  # type: ignore[arg-type]  # one method is all of it
+        store = _send_to(parts, Away())
         await _fill(parts, 15_000)
         # An outage of weeks uses up what is kept for rotations, too.
         held = None if room_for_rotate else parts.spool.kept_reservation(rotate=True)
@@ -104,7 +104,7 @@ def test_a_late_certificate_is_written_as_soon_as_there_is_room(directory: Path)
     async def script(world: World, parts: Parts) -> None:
         await parts.instance.certified.wait()
         await write_start(parts)
-        store = _send_to(parts, Away())  # type: ignore[arg-type]  # one method is all of it
+        store = _send_to(parts, Away())
         await _fill(parts, 1_000)
         late = [parts.instance.certificate_envelope, _other(parts)]
         async with _upkeep(parts):
