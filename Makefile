@@ -21,7 +21,7 @@ SOURCES := $(patsubst %/,%,$(sort $(dir $(wildcard \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help dev demo up test lint fmt test-system sim bench docs wheel lock clean
+.PHONY: help dev demo up test lint fmt test-system sim sim-coverage bench docs wheel lock clean
 
 help:  ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
@@ -53,6 +53,9 @@ test-system: $(INSTALLED)  ## tests that need root, namespaces or apt; a skip fa
 
 sim: $(INSTALLED)  ## the simulated world; SEED=7 replays one seed
 	GATEPOST_SIM_SEED=$(SEED) $(BIN)/pytest tests/sim $(PYTEST_ARGS)
+
+sim-coverage: $(INSTALLED)  ## what the simulated world runs of the daemon; fails below 85 %
+	$(BIN)/python -m tests.sim.coverage
 
 bench: $(INSTALLED)  ## CPU and latency per call, the spool against SQLite; precision and recall
 	$(BIN)/python -m bench

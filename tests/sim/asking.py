@@ -248,6 +248,7 @@ def _nothing(call: Call, form: Form, text: str) -> bytes:
 def _arguments(call: Call, text: str) -> Object:
     twist = call.twist
     arguments: Object = {"amount": twist.amount, "currency": twist.currency, "note": text}
+    arguments |= {"tags": ["day", "trip"], "rate": 1.5, "paid": False}
     return arguments | {"stream": True} if call.kind == "events" else arguments
 
 

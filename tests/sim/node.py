@@ -23,6 +23,7 @@ from sidecar.eventlog import EventLog
 from sidecar.lifecycle import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT
 from sidecar.outside import Outside
 from sidecar.status import DaemonStatus
+from tests.sim.auditor import audit
 from tests.sim.central import HOST_SEED, ONE_TIME, Central
 from tests.sim.clock import SimClock
 from tests.sim.configuration import HOST_KEY, SPOOL, SPOOL_BYTES_MAX, TOKEN
@@ -35,6 +36,8 @@ from tests.sim.watch import Watch
 from tests.sim.weather import AGENT_PORT, AGENT_SOCKET
 
 _STALLED_SECONDS: Final = 0.2
+_AUDITED_SHARE: Final = 0.2
+"""How often somebody looks at the volume between two lives."""
 _FAULTS_OF_OURS: Final = frozenset({"exchange_failed", "forward_failed", "connection_failed"})
 
 
@@ -149,6 +152,8 @@ class Node:
         if code is not None:
             self._check_exit(code, watch)
         self._new_disk(self._left_of(disk))
+        if self._chance.random() < _AUDITED_SHARE:
+            await self.disk.run(lambda files: audit(files, SPOOL, ledger))
         return code
 
     def _watched(self, watch: Watch) -> dict[str, Sending]:
@@ -232,6 +237,11 @@ class Node:
         up = self.started.is_set() and not self.disk.dead
         if up and daemon is not None and watch is not None:
             watch.compare(daemon.status(), quiet=quiet)
+
+    def status(self) -> DaemonStatus | None:
+        """The status of a daemon that takes calls, None if there is none."""
+        daemon = self.daemon
+        return daemon.status() if daemon is not None and self.started.is_set() else None
 
     def quiet_status(self) -> DaemonStatus | None:
         """The status, once the daemon is up and nothing is on its way to the disk."""

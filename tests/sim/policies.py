@@ -142,6 +142,7 @@ def _restrictions() -> Iterator[dict[str, object]]:
         {"gt": ["args.amount", AMOUNT_MAX]},
         {"not_in": ["args.currency", _CURRENCIES]},
         {"exists": "args.override"},
+        *_never_true(),
     ]
     spends = {"effect": "deny", "actions": ["tool_call", "http_call"]}
     yield {"id": "spending", "when": {"any": spending}, **spends}
@@ -156,6 +157,22 @@ def _restrictions() -> Iterator[dict[str, object]]:
     short = [{"max_output_tokens": 10}]
     yield on_models("short", UNMET, effect="oblige", obligations=short)
     yield on_models("tried", TRIED, effect="deny", status="shadow")
+
+
+def _never_true() -> Iterator[dict[str, object]]:
+    """Conditions on arguments that no call meets: one that were met would deny what must pass."""
+    yield {"matches": ["args.note", "*confidential*"]}
+    yield {"has": ["args.tags", "gift"]}
+    yield {"has_any": ["args.tags", ["gift", "loan"]]}
+    yield {"not": {"has_all": ["args.tags", ["day", "trip"]]}}
+    yield {"ge": ["args.rate", 1.75]}
+    yield {"lt": ["args.rate", 1.5]}
+    yield {"le": ["args.amount", 0]}
+    yield {"eq": ["args.paid", True]}
+    yield {"ne": ["args.tags.0", "day"]}
+    yield {"in": ["args.rate", [2, 2.5]]}
+    yield {"gt": ["time", "2036-01-01T00:00:00.000000Z"]}
+    yield {"all": [{"at_most": ["data.level", "public"]}, {"exists": "agent.id"}]}
 
 
 def _tests(classes: list[str]) -> Iterator[dict[str, object]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import gzip
 import re
+from collections import Counter
 from collections.abc import Callable
 from typing import Final
 
@@ -28,6 +29,7 @@ from tests.sim.twists import name_of
 
 _DECISION: Final = re.compile(rb"^x-gatepost-decision-id: (\S+)\r$", re.MULTILINE | re.IGNORECASE)
 _TRACE: Final = re.compile(rb"traceparent: (\S+)\r", re.IGNORECASE)
+_CODE: Final = re.compile(rb'"code":"([a-z_]+)"')
 _NOTES: Final = (
     *("/LOCK", "/found.json", "/found.json.tmp"),
     *("/settled.json", "/settled.json.tmp"),
@@ -53,6 +55,7 @@ class Watch:
         self.index = DurableIndex(disk, root)
         self.version_in_force: Callable[[], int | None] = lambda: None
         self.is_built: Callable[[], bool] = lambda: False
+        self._codes: Counter[str] = Counter()
         self._life = life
         self._disk = disk
         self._root = root
@@ -68,6 +71,9 @@ class Watch:
         found = _DECISION.search(data.partition(b"\r\n\r\n")[0] + b"\r\n")
         if found is None:
             self._ledger.turned_away[self._life] += 1
+            code = _CODE.search(data)
+            if code is not None:
+                self._codes[code[1].decode()] += 1
             return
         decision_id = found[1].decode()
         if not self._is_safe(decision_id):
@@ -165,6 +171,10 @@ class Watch:
         seen = self._ledger.turned_away[self._life]
         if told < seen:
             self._complain(f"{told} turned away, and {seen} answers without a decision were seen")
+        for code, count in self._codes.items():
+            counted = sum(status.counters.turned_away.get(code, {}).values())
+            if counted < count:
+                self._complain(f"{counted} turned away with {code}, and {count} were seen")
 
     def _stored_seq(self, instance: str) -> int:
         rows = self._central.rows("SELECT max(seq) FROM record WHERE instance = ?", instance)

@@ -16,7 +16,6 @@ from typing import Final
 import anyio
 import msgspec
 
-from sidecar.status import DaemonStatus
 from tests.sim import central as services
 from tests.sim import configuration
 from tests.sim.agent import STRANGER, UID, Agent, Way
@@ -25,10 +24,12 @@ from tests.sim.central import Central
 from tests.sim.checkers import FinalCheck
 from tests.sim.clock import SimClock
 from tests.sim.entropy import SeededEntropy
+from tests.sim.intruder import Intruder
 from tests.sim.ledger import Call, Ledger
 from tests.sim.loop import simulate
-from tests.sim.net import Host, Refused, SimNetwork
+from tests.sim.net import Host, SimNetwork
 from tests.sim.node import Node
+from tests.sim.operator import Operator
 from tests.sim.policies import CLASSES, call_name
 from tests.sim.provider import Provider
 from tests.sim.publisher import Publisher
@@ -43,6 +44,7 @@ _IN_FORCE_SECONDS: Final = 150.0
 _BEHIND_SECONDS: Final = 50.0
 _DOWN_SECONDS: Final = 15.0
 _LINES_KEPT: Final = 30
+_ROTATION_SECONDS: Final = 900.0
 _WAYS: Final = (
     *(Way(AGENT_SOCKET, UID, "unix"),) * 12,
     *(Way(AGENT_PORT, UID, "tcp"),) * 4,
@@ -167,10 +169,16 @@ class World:
     async def _calls_in_weather(self) -> None:
         async with anyio.create_task_group() as around:
             around.start_soon(self.weather.run)
+            around.start_soon(self._rotate_token_keys)
+            around.start_soon(self._intruder().run)
             async with anyio.create_task_group() as agents:
                 for _ in range(self.plan.agents):
                     agents.start_soon(self._agent, self._part())
             around.cancel_scope.cancel()
+
+    def _intruder(self) -> Intruder:
+        think_seconds = self.plan.think_seconds / 2
+        return Intruder(Host(self.network), self.ledger, self._part(), think_seconds)
 
     async def _stop_at_violation(self, scope: anyio.CancelScope) -> None:
         while not self.ledger.violations:  # noqa: ASYNC110 - checkers are synchronous
@@ -213,13 +221,17 @@ class World:
     async def _look(self) -> None:
         """Now and then somebody looks at the status, as operators and the kubelet do."""
         host = Host(self.network)
+        operator = Operator(host, self.ledger, self.node.status, self._part())
         while True:
             await anyio.sleep(self._chance.random() * 2 * _LOOK_SECONDS)
             self.node.compare_status(quiet=False)
             self._compare_policy()
-            with anyio.move_on_after(10):
-                await _get(host, configuration.ADMIN, "/status")
-                await _get(host, configuration.PROBE, "/metrics")
+            await operator.look()
+
+    async def _rotate_token_keys(self) -> None:
+        """Once in a world's life the token issuer publishes a second key."""
+        await anyio.sleep(self._chance.random() * _ROTATION_SECONDS)
+        self.issuer.publish_second(anyio.current_time())
 
     def _compare_policy(self) -> None:
         """What has been published for a while is in force, unless something is in its way."""
@@ -304,27 +316,6 @@ def _calls(ledger: Ledger) -> list[Call]:
 def _node_clock(chance: random.Random) -> SimClock:
     offset_us = chance.randrange(-2_000_000, 2_000_000)
     return SimClock(offset_us=offset_us, drift_ppm=chance.randrange(-50, 50))
-
-
-async def _get(host: Host, address: str, path: str) -> None:
-    """Ask and read to the end; what is answered must be whole if it comes at all."""
-    try:
-        stream = await host.connect(address)
-    except Refused:
-        return
-    lost = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-    answer = b""
-    try:
-        await stream.send(
-            b"GET %s HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n" % path.encode()
-        )
-        while True:
-            answer += await stream.receive()
-    except lost:
-        stream.close()
-    body = answer.partition(b"\r\n\r\n")[2]
-    if path == "/status" and body.endswith(b"}\n"):
-        msgspec.json.decode(body, type=DaemonStatus)
 
 
 def run_world(seed: int, plan: Plan, directory: Path) -> Outcome:
