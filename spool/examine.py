@@ -24,6 +24,22 @@ from gateway.errors import UNREADABLE
 from gateway.record import DamagedRange, Heartbeat, Quarantined, Rotate, Start
 from spool.scan import Scan, SegmentEnd, StoredRecord, Stretch
 
+NOTES: Final = frozenset(
+    {
+        "chain",
+        "damaged",
+        "foreign",
+        "foreign_segment",
+        "header",
+        "hole",
+        "missing_segment",
+        "repeat",
+        "torn_or_rot",
+        "unknown_record",
+    }
+)
+"""The words of ``Findings.notes``; what each means stands in docs/spool.md."""
+
 _PROVED_BY_LATER_SEGMENT: Final = 2**64
 
 

@@ -33,7 +33,9 @@ async def make_home(disk: Disk, root: str, instance: str) -> Lock:
         except OSError as error:
             raise ConfigInvalid(
                 f"spool directory {root}: {error.strerror or error}; "
-                "it must exist or be creatable, and be writable by this user"
+                "it must exist or be creatable, be writable by this user, and stand on a file "
+                "system that has locks (flock) and a sync of directories (not every network, "
+                "FUSE or 9p volume does)"
             ) from error
         if lock is not None:
             return lock

@@ -16,7 +16,7 @@ from central.errors import Refused
 from central.record_store import holes
 from central.record_store.certificates import Sender
 from central.record_store.logs import Log, Logbook, hash_text
-from gateway import documents, limits, seal
+from gateway import documents, limits, record, seal
 from gateway.documents import ChainHead
 from gateway.errors import DocumentInvalid
 from gateway.shipping import SeqRange
@@ -71,7 +71,7 @@ def _item(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> Inst
     empty = row["head_seq"] < 0
     return InstanceItem(
         instance=row["instance"],
-        state=_state(row, now_us),
+        state=_state(connection, row, now_us),
         head_seq=None if empty else row["head_seq"],
         head_hash=None if empty else hash_text(row["head_hash"]),
         records=row["records"],
@@ -87,17 +87,39 @@ def _item(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> Inst
     )
 
 
-def _state(row: sqlite3.Row, now_us: int) -> str:
+def _state(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> str:
     """A word of ``vocabulary.INSTANCE_STATES``; what needs attention most comes first."""
     if row["forks"]:
         return "forked"
     if row["sealed_seq"] is not None:
         return "sealed"
     if row["recovered_by"] is not None:
-        return "recovered"
+        return "lost" if _has_lost_its_end(connection, row) else "recovered"
     if not row["certified"]:
         return "uncertified"
     return "silent" if now_us - row["seen_us"] > _SILENT_US else "open"
+
+
+def _has_lost_its_end(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:
+    """Whether it said that records were durable which neither came nor were found after it.
+
+    A successor cannot tell a torn last write, which nobody was answered for, from rot; the head
+    that the instance posted itself can. What the successor found and still ships is not lost.
+    """
+    known_seq = max(row["head_seq"], -1 if row["acked_seq"] is None else row["acked_seq"])
+    if row["durable_seq"] is None or row["durable_seq"] <= known_seq:
+        return False
+    told = connection.execute(
+        "SELECT payload FROM record WHERE log = ? AND instance = ? AND kind = 'recovered'",
+        (row["log"], row["recovered_by"]),
+    )
+    found = (record.decode(payload) for (payload,) in told)
+    last_seqs = (
+        one.last_seq
+        for one in found
+        if isinstance(one, record.Recovered) and one.instance == row["instance"]
+    )
+    return bool(row["durable_seq"] > max((seq for seq in last_seqs if seq is not None), default=-1))
 
 
 def open_chain_head(data: bytes, sender: Sender) -> ChainHead:
