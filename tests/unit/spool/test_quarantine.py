@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
 import anyio
 import pytest
 
+from gateway.errors import ConfigInvalid
 from gateway.io.disk import OsFileSystem, ThreadDisk
 from gateway.ports import Receipt
 from gateway.seal import sha256_text
@@ -15,8 +17,9 @@ from spool import frame
 from spool import home as place
 from spool.frame import SegmentHeader
 from spool.recover import DeadInstance, find_dead
-from tests.sim.disk import SimDisk
+from tests.sim.disk import SimDisk, SimFiles
 from tests.sim.left_behind import SEGMENT_BYTES, files_of, home, put_segment, recover
+from tests.sim.loop import simulate
 from tests.sim.records import PLACE, instance_id, sealed_records
 
 FILES = OsFileSystem()
@@ -118,3 +121,17 @@ def test_no_umask_makes_what_is_written_readable_by_others(tmp_path: Path) -> No
     assert kept.stat().st_mode & 0o777 == 0o600
     assert (directory / place.LOCK_NAME).stat().st_mode & 0o777 == 0o600
     dead.release()
+
+
+@pytest.mark.parametrize("missing", ["lock", "sync_directory"])
+def test_a_file_system_without_locks_or_a_sync_of_directories_is_named_as_such(
+    missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What some network, FUSE and 9p volumes answer."""
+
+    def refuse(self: SimFiles, path: str) -> None:
+        raise OSError(errno.EINVAL, "Invalid argument", path)
+
+    monkeypatch.setattr(SimFiles, missing, refuse)
+    with pytest.raises(ConfigInvalid, match=r"Invalid argument.*flock.*sync of directories"):
+        simulate(0, lambda: place.make_home(SimDisk(), "/var/spool", instance_id(1)))
