@@ -18,8 +18,9 @@ from gatepost import config_file
 from gatepost.admin_socket import ask, decode
 from gatepost.terminal import cell
 from policy_cache.cache import PolicyStatus
+from sidecar.recovery import RecoveryStatus
 from sidecar.status import DaemonStatus, InstanceStatus
-from spool.status import SpoolStatus
+from spool.status import ShipStatus, SpoolStatus
 
 
 def socket_of(config: Path | None, socket: str | None) -> str:
@@ -69,13 +70,13 @@ def rows(seen: DaemonStatus) -> Iterator[tuple[str, Text]]:
     if turned_away:
         yield "turned away", cell(_counts(turned_away))
     yield "spool", cell(_spool(spool))
-    yield "shipping", cell(f"{shipping.state}  {shipping.last_error or 'no error'}")
+    yield "shipping", cell(_shipping(shipping))
     if not seen.require_checkpoint:
         yield "checkpoints", cell("not required: the store's word is trusted", "yellow")
     for listener in seen.listeners:
         yield "listening", cell(f"{listener.name}  {listener.address}")
-    alarms = [*spool.alarms, *shipping.alarms, *(["clock_suspect"] if seen.clock_suspect else [])]
-    for alarm in alarms:
+    yield from _recovery(seen.recovery)
+    for alarm in seen.alarms:
         yield "alarm", cell(alarm, "red")
     for credential in seen.credentials:
         if credential.problem or credential.warning:
@@ -107,8 +108,34 @@ def _spool(spool: SpoolStatus) -> str:
     return (
         f"{spool.state}  {spool.bytes_used / 2**20:.1f} of {spool.bytes_max / 2**20:.0f} MiB, "
         f"durable {spool.durable_seq}, acknowledged {spool.acked_seq}, "
-        f"{spool.backlog_records} to ship"
+        f"{spool.backlog_records} to ship ({spool.backlog_bytes / 1024:.0f} KiB)"
     )
+
+
+def _shipping(shipping: ShipStatus) -> str:
+    text = f"{shipping.state}  circuit {shipping.circuit}"
+    if shipping.next_attempt_seconds is not None:
+        text += f" for {shipping.next_attempt_seconds:.0f} s"
+    if shipping.drain_seconds_left is not None:
+        text += f"  drains for {shipping.drain_seconds_left:.0f} s more"
+    return f"{text}  {shipping.last_error or 'no error'}"
+
+
+def _recovery(recovery: RecoveryStatus) -> Iterator[tuple[str, Text]]:
+    """What was left by others; nothing where there was nothing."""
+    if recovery.instances:
+        yield (
+            "recovered",
+            cell(
+                f"{recovery.instances} instances, {recovery.records} records, "
+                f"{recovery.cut_bytes} bytes cut, {recovery.gaps} gaps"
+            ),
+        )
+    for one in recovery.violations:
+        where = "" if one.first_seq is None else f" from seq {one.first_seq}"
+        yield "integrity", cell(f"{one.instance}: {one.rule}{where}", "red")
+    for left in recovery.left_alone:
+        yield "left alone", cell(f"{left.instance}: {left.why}", "red")
 
 
 def _counts(counts: Mapping[str, int]) -> str:

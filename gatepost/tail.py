@@ -80,9 +80,10 @@ def spool_panel(report: SpoolReport | None) -> Panel:
         f"{spool.state}  {full:5.1%} of {spool.bytes_max / 2**20:.0f} MiB   "
         f"durable {spool.durable_seq}   acknowledged {spool.acked_seq}   "
         f"to ship {spool.backlog_records}   commit p50 {spool.commit.p50_us or 0} µs   "
-        f"shipping {shipping.state}"
+        f"sync p99 {spool.commit.sync_p99_us or 0} µs   "
+        f"shipping {shipping.state}, circuit {shipping.circuit}"
     )
-    alarms = [*spool.alarms, *shipping.alarms]
+    alarms = list(report.alarms)
     if shipping.last_error and shipping.consecutive_failures:
         alarms.append(shipping.last_error)
     if alarms:

@@ -192,6 +192,8 @@ SPOOL_FREE_BYTES_MIN: Final = 16 * 1024 * 1024
 SPOOL_PRESSURE_PERCENT: Final = 80
 SEGMENT_FILL_BYTES: Final = 256 * 1024
 """Zero bytes written and synced at a time while a segment is prepared: commits get in between."""
+VOLUME_LOOK_SECONDS: Final = 10.0
+"""Between two looks at the free bytes of the volume, for the status: others write there too."""
 SEGMENT_RETRY_SECONDS: Final = 5.0
 """How long to wait before another segment is tried on a volume that had no room."""
 

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from sidecar.alarms import ALARMS
 from sidecar.status import DaemonStatus
 
 
@@ -42,6 +43,10 @@ class DaemonCollector(Collector):
             for listener, count in by_listener.items():
                 turned_away.add_metric([code, listener], count)
         yield turned_away
+        alarm = GaugeMetricFamily("gatepost_alarm", "1 while an alarm is up", labels=["name"])
+        for name in ALARMS:
+            alarm.add_metric([name], float(name in status.alarms))
+        yield alarm
         yield from _gauges(status)
 
 
@@ -57,9 +62,28 @@ def _gauges(status: DaemonStatus) -> Iterator[Metric]:
         "gatepost_spool_bytes_used": ("Spool bytes on disk", spool.bytes_used),
         "gatepost_spool_bytes_max": ("Spool quota", spool.bytes_max),
         "gatepost_spool_backlog_records": ("Records not yet acknowledged", spool.backlog_records),
+        "gatepost_spool_backlog_bytes": (
+            "Bytes of records not yet acknowledged",
+            spool.backlog_bytes,
+        ),
+        "gatepost_spool_oldest_unsent_seconds": (
+            "Age of the oldest record not yet acknowledged",
+            spool.oldest_unsent_seconds or 0.0,
+        ),
+        "gatepost_spool_quarantine_files": (
+            "Files set aside, by this instance and dead ones",
+            spool.quarantine.files + sum(one.quarantine.files for one in status.shipping.dead),
+        ),
         "gatepost_spool_durable_seq": ("Newest durable seq", spool.durable_seq),
         "gatepost_spool_acked_seq": ("Newest acknowledged seq", spool.acked_seq),
     }
+    if spool.bytes_free is not None:
+        gauges["gatepost_spool_volume_bytes_free"] = ("Free on the volume", spool.bytes_free)
+    if spool.commit.sync_p99_us is not None:
+        gauges["gatepost_spool_sync_p99_seconds"] = (
+            "99th percentile of recent fdatasync calls",
+            spool.commit.sync_p99_us / 1_000_000,
+        )
     if status.policy.age_ms is not None:
         gauges["gatepost_policy_age_seconds"] = (
             "Age of the policy head",

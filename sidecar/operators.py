@@ -86,7 +86,12 @@ class Operators:
 
     def _spool_report(self) -> SpoolReport:
         status = self._status()
-        return SpoolReport(spool=status.spool, shipping=status.shipping)
+        return SpoolReport(
+            spool=status.spool,
+            shipping=status.shipping,
+            recovery=status.recovery,
+            alarms=status.alarms,
+        )
 
     async def _follow_spool(self, incoming: Incoming) -> None:
         await incoming.send_head(200, _LINES, None)

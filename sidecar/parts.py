@@ -23,7 +23,7 @@ from gateway.timestamp import time_micros
 from policy_cache.cache import PolicyCache
 from policy_cache.config import CacheConfig
 from policy_cache.fetch import ServiceSource
-from sidecar import journal
+from sidecar import journal, recovery
 from sidecar.config import SidecarConfig
 from sidecar.enrol import Enroller, Place
 from sidecar.eventlog import EventLog
@@ -72,6 +72,7 @@ class Parts:
         self._signed_time: tuple[int, int] | None = None
         self.dead: list[DeadInstance] = []
         self.left_alone: list[LeftAlone] = []
+        self.recovery = recovery.NOTHING
         self.started = anyio.Event()
         self.continues: record.Continues | None = None
         self.continues_reason: str | None = None
@@ -222,6 +223,18 @@ class Parts:
         self.note_left_alone(left_alone)
         self.spool.quota.left_alone_bytes = sum(left.bytes_used for left in left_alone)
         self.shipper.take_in(dead)
+        self.note_look(found, took_us=0)
+
+    def note_look(self, found: Found, *, took_us: int) -> None:
+        """Count what a look for dead instances found, for the status."""
+        dead, left_alone = found
+        self.recovery = recovery.add_look(
+            self.recovery,
+            dead,
+            left_alone,
+            wall_us=self.outside.clock.wall_us(),
+            took_us=took_us,
+        )
 
     def note_left_alone(self, left_alone: list[LeftAlone]) -> None:
         """Keep, and say once of each, why it is not touched."""
@@ -291,7 +304,10 @@ async def build_parts(
         ),
     )
     await parts.policy.load()
-    await _open_spool(parts, found or await look_for_dead(config, outside))
+    began_us = outside.clock.mono_us()
+    found = found or await look_for_dead(config, outside)
+    parts.note_look(found, took_us=outside.clock.mono_us() - began_us)
+    await _open_spool(parts, found)
     _connect(parts)
     return parts
 

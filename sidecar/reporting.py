@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from gateway import __version__
 from gateway.io.credentials import CredentialStatus
 from gateway.timestamp import time_text
+from sidecar import alarms
 from sidecar.config import SidecarConfig
 from sidecar.outside import Listening
 from sidecar.parts import Parts
@@ -45,10 +46,12 @@ def daemon_status(
         )
         if holds
     ]
+    shipping = parts.shipper.status()
     return DaemonStatus(
         version=__version__,
         ready=not not_ready,
         not_ready=tuple(not_ready),
+        alarms=alarms.raised(spool, shipping, parts.recovery, clock_suspect=suspect),
         draining=parts.in_flight.draining,
         clock_suspect=suspect,
         uid=os.getuid(),
@@ -69,7 +72,8 @@ def daemon_status(
         counters=parts.tally.counters(),
         policy=policy,
         spool=spool,
-        shipping=parts.shipper.status(),
+        shipping=shipping,
+        recovery=parts.recovery,
         credentials=credentials,
         require_checkpoint=config.spool.require_checkpoint,
     )

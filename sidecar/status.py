@@ -11,6 +11,7 @@ import msgspec
 from gateway.documents import Counters
 from gateway.io.credentials import CredentialStatus
 from policy_cache.cache import PolicyStatus
+from sidecar.recovery import RecoveryStatus
 from spool.status import ShipStatus, SpoolStatus
 
 
@@ -37,18 +38,25 @@ class ListenerStatus(msgspec.Struct, frozen=True):
 
 
 class SpoolReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of ``GET /spool/status``, and one line of it per change with ``?follow=1``."""
+    """Answer of ``GET /spool/status``, and one line of it per change with ``?follow=1``.
+
+    ``alarms``: all of the daemon, a word each (``sidecar.alarms``).
+    """
 
     spool: SpoolStatus
     shipping: ShipStatus
+    recovery: RecoveryStatus
+    alarms: tuple[str, ...]
 
 
 class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """Answer of ``GET /status``. ``not_ready`` says why, empty when ready."""
+    """Answer of ``GET /status``. ``not_ready`` says why, empty when ready; ``alarms`` are words
+    of ``sidecar.alarms``, those of spool and shipping among them."""
 
     version: str
     ready: bool
     not_ready: tuple[str, ...]
+    alarms: tuple[str, ...]
     draining: bool
     clock_suspect: bool
     uid: int
@@ -59,5 +67,6 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     policy: PolicyStatus
     spool: SpoolStatus
     shipping: ShipStatus
+    recovery: RecoveryStatus
     credentials: tuple[CredentialStatus, ...]
     require_checkpoint: bool

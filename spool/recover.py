@@ -86,6 +86,7 @@ class DeadInstance:
         self.last_seqs: list[int] = []
         self.bytes_used = 0
         self.quarantine_files = 0
+        self.quarantine_bytes = 0
         self.settled: Settled | None = None
         self.removed = False
         self._noted = False
@@ -226,11 +227,14 @@ class DeadInstance:
         except FileNotFoundError:
             kept = []
         self.quarantine_files = len(kept)
-        self.bytes_used = 0
-        for path in paths + kept:
-            file = files.open(path, writable=False)
-            self.bytes_used += file.size()
-            file.close()
+        self.quarantine_bytes = sum(_size(files, path) for path in kept)
+        self.bytes_used = self.quarantine_bytes + sum(_size(files, path) for path in paths)
+
+    def note_set_aside(self, file_bytes: int) -> None:
+        """One more file of that size is in the quarantine."""
+        self.quarantine_files += 1
+        self.quarantine_bytes += file_bytes
+        self.bytes_used += file_bytes
 
     # -- until it stands in a record --------------------------------------------------------
 
@@ -386,17 +390,21 @@ async def _left_alone(disk: Disk, root: str, instance: str, error: Exception) ->
     return LeftAlone(instance, str(error), sum(sizes))
 
 
+def _size(files: FileSystem, path: str) -> int:
+    file = files.open(path, writable=False)
+    try:
+        return file.size()
+    finally:
+        file.close()
+
+
 def _sizes(files: FileSystem, directory: str) -> list[int]:
     """Bytes of each file that can be looked at; directories in it are not gone into."""
     found: list[int] = []
     with contextlib.suppress(OSError):
         for name in files.list_directory(directory):
             with contextlib.suppress(OSError):
-                file = files.open(f"{directory}/{name}", writable=False)
-                try:
-                    found.append(file.size())
-                finally:
-                    file.close()
+                found.append(_size(files, f"{directory}/{name}"))
     return found
 
 

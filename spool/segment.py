@@ -8,7 +8,7 @@ report success), and reading. Everything here runs inside ``Disk.run``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from gateway.ports import File, FileSystem
 from spool import frame
@@ -107,13 +107,19 @@ class Segment:
         """Bytes for frames, the end frame not counted."""
         return self._limit - self.at
 
-    def append(self, records: Sequence[Writable]) -> None:
-        """Write ``records`` as one batch and sync. They must fit in ``left_bytes``."""
+    def append(self, records: Sequence[Writable], timer: Callable[[], float]) -> float:
+        """Write ``records`` as one batch and sync; returns how long the sync took, by ``timer``.
+
+        They must fit in ``left_bytes``.
+        """
         data = frame.encode_batch(records, self._salt)
         assert len(data) <= self.left_bytes
         write_all(self._file, data, self.at)
+        started = timer()
         self._file.fdatasync()
+        took = timer() - started
         self.at += len(data)
+        return took
 
     def finish(self, next_seq: int) -> None:
         """Write the end frame, sync and close. Proves that every batch before it was synced.

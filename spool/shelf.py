@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 
@@ -18,9 +18,11 @@ from gateway import limits
 from gateway.ports import Disk, FileSystem
 from gateway.seal import Sealed
 from spool import frame
+from spool.backlog import Backlog
 from spool.config import SpoolConfig
 from spool.quota import Quota
 from spool.segment import Prepared, Segment, remove_if_there, segment_name
+from spool.status import CommitTimes
 
 PREPARED_PREFIX = "next-"
 
@@ -29,11 +31,19 @@ class Shelf:
     """Segments in order of seq. ``bases``: their base seqs, the active one last.
 
     ``durable_seq`` and ``durable_hash`` are of the newest record that a sync covers. Segments with
-    a record from ``kept_from`` on stay, acknowledged or not.
+    a record from ``kept_from`` on stay, acknowledged or not. ``bytes_free`` is the volume's, at the
+    last look; ``backlog``: what is durable and not acknowledged.
     """
 
     def __init__(
-        self, disk: Disk, config: SpoolConfig, directory: str, instance: str, quota: Quota
+        self,
+        disk: Disk,
+        config: SpoolConfig,
+        directory: str,
+        instance: str,
+        quota: Quota,
+        times: CommitTimes,
+        timer: Callable[[], float],
     ) -> None:
         self.directory = directory
         self.bases: list[int] = []
@@ -41,10 +51,14 @@ class Shelf:
         self.durable_hash: str | None = None
         self.error: str | None = None
         self.kept_from: int | None = None
+        self.bytes_free: int | None = None
+        self.backlog = Backlog()
         self._disk = disk
         self._config = config
         self._instance = frame.instance_bytes(instance)
         self._quota = quota
+        self._times = times
+        self._timer = timer
         self._active: Segment | None = None
         self._ended_at = 0
         self._prepared: deque[Prepared] = deque()
@@ -87,11 +101,13 @@ class Shelf:
 
     async def _append(self, active: Segment, records: Sequence[Sealed]) -> None:
         before = active.at
-        await self._disk.run(lambda _: active.append(records))
+        self._times.note_sync(await self._disk.run(lambda _: active.append(records, self._timer)))
         self._quota.active_bytes = active.left_bytes
         self._quota.pending_bytes -= active.at - before
         self.durable_seq = records[-1].seq
         self.durable_hash = records[-1].hash
+        sizes = [frame.record_frame_bytes(len(record.payload)) for record in records]
+        self.backlog.became_durable(anyio.current_time(), self.durable_seq, sizes)
 
     async def _switch(self, next_seq: int) -> None:
         waited_out = anyio.current_time() + limits.SEGMENT_WAIT_SECONDS_MAX
@@ -138,6 +154,17 @@ class Shelf:
                 # Only time or a trimmed segment helps; calls already see that there is no room.
                 with anyio.move_on_after(limits.SEGMENT_RETRY_SECONDS):
                     await self._wanted.wait()
+
+    async def watch_volume(self) -> None:
+        """Look at the free bytes of the volume every few seconds, until cancelled."""
+        while True:
+            try:
+                self.bytes_free = await self._disk.run(
+                    lambda files: files.free_bytes(self.directory)
+                )
+            except OSError:
+                self.bytes_free = None
+            await anyio.sleep(limits.VOLUME_LOOK_SECONDS)
 
     async def _prepare_one(self) -> bool:
         """Zero-fill one file in steps, so that commits get in between. False without room."""

@@ -31,7 +31,7 @@ from spool.retry import Delayed
 from spool.scan import StoredRecord
 from spool.source import DeadSource, LiveSource, Source, remove_when_done
 from spool.spool import Spool
-from spool.status import DeadStatus, ShipStatus, ship_alarms
+from spool.status import DeadStatus, QuarantineStatus, ShipStatus, ship_alarms
 
 _UNPROVEN = "the store's answers carry no proof that is checked yet (require_checkpoint is set)"
 
@@ -69,11 +69,14 @@ class Shipper:
         self._progress = anyio.Event()
         self._back = anyio.Event()
         self._draining = False
+        self._drain_until: float | None = None
+        self._in_flight = 0
+        self._sent_through: dict[str, int] = {}
         self._state = "idle"
         self._failures = 0
         self._poisoned = 0
         self._counts: Counter[str] = Counter()
-        self._last_success = anyio.current_time()
+        self._last_success = self._dead_since = anyio.current_time()
         self._succeeded = False
         self._last_error: str | None = None
         self._last_status: int | None = None
@@ -101,6 +104,7 @@ class Shipper:
     def take_in(self, found: Sequence[DeadInstance]) -> None:
         """Ship these dead instances too; those found before the start come with the constructor."""
         self._dead += [DeadSource(self._spool.disk, one) for one in found]
+        self._dead_since = anyio.current_time()
         self._count_dead_bytes()
         self.wake()
 
@@ -150,6 +154,7 @@ class Shipper:
         for, but counted.
         """
         self._draining = True
+        self._drain_until = anyio.current_time() + deadline_seconds
         self.wake()
         with anyio.move_on_after(deadline_seconds):
             while self._live.backlog_records or any(map(self._has_work, self._dead)):
@@ -275,7 +280,19 @@ class Shipper:
     async def _attempt(self, source: Source, body: Body) -> Taken | Refused:
         if not self._may_ship():
             raise Delayed("this instance is not certified")
-        return await self._poster.post(source, body)
+        self._note_sending(source, body)
+        try:
+            return await self._poster.post(source, body)
+        finally:
+            self._in_flight = 0
+
+    def _note_sending(self, source: Source, body: Body) -> None:
+        seqs = [stored.seq for stored in body.records]
+        before = self._sent_through.get(source.instance, -1)
+        self._counts["sent"] += len(seqs)
+        self._counts["sent_again"] += sum(seq <= before for seq in seqs)
+        self._sent_through[source.instance] = max(before, seqs[-1])
+        self._in_flight = len(seqs)
 
     def _tries_again(self, source: Source, state: RetryCallState) -> bool:
         """Everything is tried again; but a dead instance that is not let in is left for later,
@@ -315,7 +332,7 @@ class Shipper:
         if self._failures:
             self._back.set()
         self._failures = self._poisoned = 0
-        self._last_success = anyio.current_time()
+        self._last_success = self._dead_since = anyio.current_time()
         self._succeeded = True
         await source.resolve(through_seq, trim=not self._config.require_checkpoint)
 
@@ -343,28 +360,23 @@ class Shipper:
     def status(self) -> ShipStatus:
         """What the admin listener shows."""
         now = anyio.current_time()
-        silent_seconds = now - self._last_success
-        backlog = self.backlog_records
         counts = self._counts
-        dead = [
-            DeadStatus(
-                instance=source.instance,
-                backlog_records=source.backlog_records,
-                blocked=source.blocked,
-            )
-            for source in self._dead
-        ]
+        dead = [self._dead_status(source, now) for source in self._dead]
+        known = sum(counts[code] for code in ("duplicate", "rejected", "fork", "sealed"))
         return ShipStatus(
             state=self._state,
-            backlog_records=backlog,
-            last_success_seconds_ago=silent_seconds if self._succeeded else None,
+            circuit=self._circuit,
+            in_flight=self._in_flight,
+            backlog_records=self.backlog_records,
+            last_success_seconds_ago=now - self._last_success if self._succeeded else None,
             last_error=self._last_error,
             last_status=self._last_status,
             consecutive_failures=self._failures,
-            next_attempt_seconds=(
-                None if self._next_attempt is None else max(0.0, self._next_attempt - now)
-            ),
+            next_attempt_seconds=_seconds_until(self._next_attempt, now),
+            sent=counts["sent"],
+            sent_again=counts["sent_again"],
             resolved=counts["resolved"],
+            accepted=counts["resolved"] - known,
             duplicates=counts["duplicate"],
             rejected=counts["rejected"],
             forks=counts["fork"],
@@ -373,17 +385,56 @@ class Shipper:
             resent=self._live.resend.resent,
             lost=self._live.resend.lost.count,
             batch_records_max=self._live.window.size,
+            drain_seconds_left=_seconds_until(self._drain_until, now),
             dead=dead,
             alarms=ship_alarms(
-                silent=backlog > 0 and silent_seconds > limits.SHIP_SILENCE_SECONDS,
+                silent=self._is_silent(now),
                 forks=counts["fork"],
                 rejected=counts["rejected"],
                 set_aside=counts["set_aside"],
                 lost=self._live.resend.ever,
                 refusing=self._poisoned >= limits.SHIP_POISONED_MAX,
                 blocked=any(source.blocked for source in self._sources()),
+                quarantined=sum(one.quarantine.files for one in dead),
             ),
         )
+
+    @property
+    def _circuit(self) -> str:
+        if self._failures == 0:
+            return "closed"
+        return "half_open" if self._next_attempt is None else "open"
+
+    def _is_silent(self, now: float) -> bool:
+        """Whether records have waited for two refresh intervals and the store took none.
+
+        A store that had nothing to take for an hour is not silent when the next record comes.
+        """
+        waited = self._spool.shelf.backlog.oldest_seconds(now) or 0.0
+        if any(source.backlog_records for source in self._dead):
+            waited = max(waited, now - self._dead_since)
+        if self._spool.unresent_records:
+            waited = now - self._last_success
+        return min(waited, now - self._last_success) > limits.SHIP_SILENCE_SECONDS
+
+    def _dead_status(self, source: DeadSource, now: float) -> DeadStatus:
+        found, settled = source.dead, source.dead.settled
+        age = None
+        if settled is not None and found.quarantine_files:
+            age = max(0.0, (self._clock.wall_us() - settled.wall_us) / 1_000_000)
+        return DeadStatus(
+            instance=source.instance,
+            backlog_records=source.backlog_records,
+            blocked=source.blocked,
+            retry_seconds=_seconds_until(source.blocked_until if source.blocked else None, now),
+            quarantine=QuarantineStatus(
+                files=found.quarantine_files, bytes=found.quarantine_bytes, oldest_seconds=age
+            ),
+        )
+
+
+def _seconds_until(moment: float | None, now: float) -> float | None:
+    return None if moment is None else max(0.0, moment - now)
 
 
 async def _build(records: Sequence[StoredRecord]) -> Body:

@@ -219,13 +219,15 @@ class LiveSource:
 
     async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
         self.resend.withhold(stored.seq)
-        self._spool.quota.quarantine_bytes += await self._spool.disk.run(
-            partial(
-                _write_refused,
-                directory=self._spool.directory,
-                stored=stored,
-                status=status,
-                reason=reason,
+        self._spool.note_set_aside(
+            await self._spool.disk.run(
+                partial(
+                    _write_refused,
+                    directory=self._spool.directory,
+                    stored=stored,
+                    status=status,
+                    reason=reason,
+                )
             )
         )
 
@@ -297,13 +299,15 @@ class DeadSource:
             await self.dead.trim(self._disk, through_seq)
 
     async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
-        self.dead.bytes_used += await self._disk.run(
-            partial(
-                _write_refused,
-                directory=self.dead.directory,
-                stored=stored,
-                status=status,
-                reason=reason,
+        self.dead.note_set_aside(
+            await self._disk.run(
+                partial(
+                    _write_refused,
+                    directory=self.dead.directory,
+                    stored=stored,
+                    status=status,
+                    reason=reason,
+                )
             )
         )
 

@@ -28,7 +28,7 @@ from spool.config import SpoolConfig, check_config
 from spool.quota import Quota
 from spool.scan import Stretch
 from spool.shelf import Shelf
-from spool.status import CommitTimes, SpoolStatus, spool_alarms
+from spool.status import CommitTimes, Quarantine, SpoolStatus, Violation, spool_alarms
 
 _RECORDS_OF_A_CALL: Final = 2
 """A decision and its completion: with room for less, every call is turned away."""
@@ -56,7 +56,8 @@ class Spool:
         self.directory = f"{config.directory}/{instance}"
         self.disk = disk
         self.quota = Quota(config.spool_bytes_max, config.segment_bytes)
-        self.shelf = Shelf(disk, config, self.directory, instance, self.quota)
+        self._times = CommitTimes()
+        self.shelf = Shelf(disk, config, self.directory, instance, self.quota, self._times, timer)
         self.failed = anyio.Event()
         self.acked_seq = -1
         self.trim_blocked: str | None = None
@@ -77,7 +78,10 @@ class Spool:
         self._turn_away_with: str | None = None
         self._failure: str | None = None
         self._timer = timer
-        self._times = CommitTimes()
+        self._quarantine = Quarantine()
+        self._integrity: Violation | None = None
+        self._state_seen = "ok"
+        self._state_since = anyio.current_time()
         self._refused: Counter[str] = Counter()
         self._changed: anyio.Event | None = None
         self._changes = 0
@@ -102,8 +106,8 @@ class Spool:
         ``dead_bytes``: what recovered instances still take of the quota; ``left_alone_bytes``:
         what those take that could not be read, for as long as this process lives. Without room
         for a first segment the spool opens all the same, as full, so that they can be shipped.
-        ``timer``: seconds, for the times in the status; a loop's own clock may tick in
-        milliseconds, as uvloop's does.
+        ``timer``: seconds, for the times in the status, also asked for in the disk's thread,
+        where a loop's clock cannot be; that may tick in milliseconds besides, as uvloop's does.
         Raises ConfigInvalid (place, rights, quota) and TurnAway (``disk_failed``).
         """
         check_config(config)
@@ -244,6 +248,7 @@ class Spool:
         try:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self.shelf.prepare_segments)
+                tasks.start_soon(self.shelf.watch_volume)
                 tasks.start_soon(self._write_unhurried)
                 await self._write_batches()
                 tasks.cancel_scope.cancel()
@@ -299,7 +304,6 @@ class Spool:
             batch.done.set()
             took_seconds = self._timer() - started
             self._times.note(took_seconds, len(batch.records))
-            self._times.became_durable(anyio.current_time(), self.durable_seq)
             self._note_change()
 
     def _fail(self, why: str) -> str:
@@ -323,7 +327,7 @@ class Spool:
         """
         assert through_seq <= self.durable_seq
         self.acked_seq = max(self.acked_seq, through_seq)
-        self._times.acknowledged(self.acked_seq)
+        self.shelf.backlog.acknowledged(self.acked_seq)
         if trim:
             await self.shelf.acknowledge(self.acked_seq)
         self._note_change()
@@ -336,15 +340,27 @@ class Spool:
     async def note_damage(self, base_seq: int, stretch: Stretch) -> None:
         """What we wrote does not read back: keep the bytes and raise the alarm. Raises OSError."""
         self.damaged_records += 1
-        self.quota.quarantine_bytes += await self.disk.run(
-            partial(
-                home.quarantine_stretch,
-                directory=self.directory,
-                base_seq=base_seq,
-                offset=stretch.offset,
-                length=stretch.length,
+        self._integrity = self._integrity or Violation(
+            instance=self.instance,
+            first_seq=stretch.seq,
+            rule="damaged" if stretch.what in ("body", "header") else "foreign",
+        )
+        self.note_set_aside(
+            await self.disk.run(
+                partial(
+                    home.quarantine_stretch,
+                    directory=self.directory,
+                    base_seq=base_seq,
+                    offset=stretch.offset,
+                    length=stretch.length,
+                )
             )
         )
+
+    def note_set_aside(self, file_bytes: int) -> None:
+        """One more file of that size is in the quarantine."""
+        self.quota.quarantine_bytes += file_bytes
+        self._quarantine.note(anyio.current_time(), file_bytes)
         self._note_change()
 
     def segment_gone(self, base_seq: int) -> None:
@@ -406,6 +422,7 @@ class Spool:
     # -- status ---------------------------------------------------------------------------
 
     def _note_change(self) -> None:
+        self._see_state()
         self._changes += 1
         if self._changed is not None:
             self._changed.set()
@@ -432,24 +449,34 @@ class Spool:
             return "full", self.shelf.error or self.quota.why_full
         return ("pressure" if self.quota.pressure else "ok"), self.shelf.error
 
+    def _see_state(self) -> tuple[str, str | None]:
+        """The state, and since when it is one and the same."""
+        state, reason = self.state
+        if state != self._state_seen:
+            self._state_seen, self._state_since = state, anyio.current_time()
+        return state, reason
+
     def status(self) -> SpoolStatus:
         """What the admin listener shows."""
-        state, reason = self.state
-        quota = self.quota
-        age = self._times.oldest_unsent_seconds(anyio.current_time(), self.backlog_records)
+        state, reason = self._see_state()
+        quota, now = self.quota, anyio.current_time()
+        age = self.shelf.backlog.oldest_seconds(now)
         commit = self._times.status()
         return SpoolStatus(
             state=state,
             reason=reason,
+            state_seconds=now - self._state_since,
             instance=self.instance,
             last_seq=self._last_seq,
             durable_seq=self.durable_seq,
             durable_hash=self.durable_hash,
             acked_seq=self.acked_seq,
             backlog_records=self.backlog_records,
+            backlog_bytes=self.shelf.backlog.frame_bytes,
             oldest_unsent_seconds=age,
             bytes_used=quota.used_bytes,
             bytes_max=quota.bytes_max,
+            bytes_free=self.shelf.bytes_free,
             bytes_reserved=quota.reserved_bytes,
             bytes_quarantined=quota.quarantine_bytes,
             bytes_dead=quota.dead_bytes,
@@ -457,9 +484,11 @@ class Spool:
             segments_prepared=quota.prepared,
             may_grow=quota.may_grow,
             damaged_records=self.damaged_records,
+            quarantine=self._quarantine.status(now),
+            integrity=self._integrity,
             commit=commit,
             refused=dict(self._refused),
             trim_blocked=self.trim_blocked,
-            alarms=spool_alarms(state, age, commit, quota.quarantine_bytes, self.damaged_records),
+            alarms=spool_alarms(state, age, commit, self._quarantine.files, self.damaged_records),
             changes=self._changes,
         )

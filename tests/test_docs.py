@@ -14,6 +14,7 @@ import pytest
 from gatepost import configuration_page
 from gatepost.cli import main
 from gateway.errors import CODES
+from sidecar.alarms import ALARMS
 from sidecar.config import parse
 
 ROOT = Path(__file__).parent.parent
@@ -66,6 +67,14 @@ def test_every_refusal_that_the_docs_name_with_its_status_is_one() -> None:
             assert CODES[code].status == int(status), f"{page.name}: {status} {code}"
             named += 1
     assert named >= 5
+
+
+def test_operators_are_told_what_to_do_for_every_alarm_and_for_no_other() -> None:
+    page = (ROOT / "docs" / "operations.md").read_text()
+    table = page.partition("| alarm | up when | what to do |\n")[2].partition("\n\n")[0]
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[1:]]
+    assert [name for name, _, _ in rows] == [f"`{name}`" for name in ALARMS]
+    assert all(when and advice for _, when, advice in rows)
 
 
 def test_the_configuration_in_the_pod_example_is_one() -> None:

@@ -151,6 +151,10 @@ class SimDisk:
                         await anyio.sleep(seconds)
         return result
 
+    def timer(self) -> float:
+        """The loop's time and, inside a piece of work, what the work so far would have taken."""
+        return anyio.current_time() + self._owed_seconds
+
     def step(self, seconds: float | None = None) -> None:
         """One more operation; the power may fail before it has any effect."""
         self.check_power()

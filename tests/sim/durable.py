@@ -39,13 +39,14 @@ class DurableIndex:
     """Durable records of one disk under ``root``. ``refresh`` before asking.
 
     ``decisions``: id → name of the call; ``names``: names of decided calls; ``last_seq``: by
-    instance.
+    instance; ``frame_bytes``: by instance and seq, what a record takes in its segment.
     """
 
     def __init__(self, disk: SimDisk, root: str) -> None:
         self.decisions: dict[str, str | None] = {}
         self.names: set[str | None] = set()
         self.last_seq: dict[str, int] = {}
+        self.frame_bytes: dict[str, dict[int, int]] = {}
         self.ids: dict[str, dict[int, str]] = {}
         self._disk = disk
         self._root = root
@@ -67,9 +68,11 @@ class DurableIndex:
         return any(payload in data for path, data in files if path.startswith(self._root))
 
     def _read(self, path: str, instance: str, base: int, data: bytes | bytearray) -> None:
-        for head, at in _records(data, instance, base, self._read_to.get(path, frame.PAGE_BYTES)):
+        before = self._read_to.get(path, frame.PAGE_BYTES)
+        for head, at in _records(data, instance, base, before):
             self._note(instance, head)
-            self._read_to[path] = at
+            self.frame_bytes.setdefault(instance, {})[head.chain.seq] = at - before
+            self._read_to[path] = before = at
 
     def _note(self, instance: str, head: _Head) -> None:
         self.last_seq[instance] = max(head.chain.seq, self.last_seq.get(instance, -1))

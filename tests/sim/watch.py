@@ -158,6 +158,9 @@ class Watch:
             self._complain(f"acked_seq {spool.acked_seq}, in the store {stored}")
         if spool.backlog_records != spool.durable_seq - spool.acked_seq:
             self._complain(f"backlog_records {spool.backlog_records}")
+        self._compare_bytes(status)
+        if quiet:
+            self._compare_quarantine(status)
         if quiet and spool.last_seq != spool.durable_seq:
             self._complain(f"last_seq {spool.last_seq}, durable_seq {spool.durable_seq}")
         if quiet:
@@ -175,6 +178,25 @@ class Watch:
             counted = sum(status.counters.turned_away.get(code, {}).values())
             if counted < count:
                 self._complain(f"{counted} turned away with {code}, and {count} were seen")
+
+    def _compare_bytes(self, status: DaemonStatus) -> None:
+        """What waits for the store, in bytes, by the frames on the disk."""
+        spool = status.spool
+        sizes = self.index.frame_bytes.get(spool.instance, {})
+        waiting = range(spool.acked_seq + 1, spool.durable_seq + 1)
+        if all(seq in sizes for seq in waiting):
+            found = sum(sizes[seq] for seq in waiting)
+            if found != spool.backlog_bytes:
+                self._complain(f"backlog_bytes {spool.backlog_bytes}, on the disk {found}")
+
+    def _compare_quarantine(self, status: DaemonStatus) -> None:
+        told = {status.spool.instance: status.spool.quarantine}
+        told |= {one.instance: one.quarantine for one in status.shipping.dead}
+        for instance, quarantine in told.items():
+            kept = f"{self._root}/{instance}/quarantine/"
+            sizes = [size for path, size in self._sizes() if path.startswith(kept)]
+            if (quarantine.files, quarantine.bytes) != (len(sizes), sum(sizes)):
+                self._complain(f"quarantine {quarantine} of {instance}, on the disk {sizes}")
 
     def _stored_seq(self, instance: str) -> int:
         rows = self._central.rows("SELECT max(seq) FROM record WHERE instance = ?", instance)

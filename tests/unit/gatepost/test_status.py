@@ -14,10 +14,12 @@ from gatepost.status import show
 from gateway.io.credentials import CredentialStatus
 from gateway.wire import Answer, Incoming
 from sidecar.status import DaemonStatus
+from spool.recover import LeftAlone
+from spool.status import Violation
 from tests.unit.gatepost.running import admin_socket, gatepost
 from tests.unit.sidecar.config_text import WHOLE, changed, toml
 from tests.unit.sidecar.operators_end import Daemon
-from tests.unit.sidecar.status_specimen import POLICY, SHIPPING, SPOOL, STATUS
+from tests.unit.sidecar.status_specimen import POLICY, RECOVERY, SHIPPING, STATUS
 
 
 @pytest.fixture
@@ -109,9 +111,18 @@ def test_what_needs_attention_is_told() -> None:
                 failures_in_a_row=2,
                 last_error="unreachable: connect",
             ),
-            spool=msgspec.structs.replace(SPOOL, alarms=["slow_disk"]),
+            alarms=("clock_suspect", "not_shipping", "slow_disk"),
             shipping=msgspec.structs.replace(
-                SHIPPING, state="waiting", last_error="503", alarms=["not_shipping"]
+                SHIPPING,
+                state="waiting",
+                circuit="open",
+                next_attempt_seconds=12.0,
+                last_error="503",
+            ),
+            recovery=msgspec.structs.replace(
+                RECOVERY,
+                violations=(Violation(instance="x1", first_seq=9, rule="damaged"),),
+                left_alone=(LeftAlone("x2", "others may write to it"),),
             ),
             credentials=(
                 CredentialStatus(id="openai", path="/k", problem="/k is empty", warning=None),
@@ -126,6 +137,10 @@ def test_what_needs_attention_is_told() -> None:
         "slow_disk",
         "not_shipping",
         "clock_suspect",
+        "circuit open for 12 s  503",
+        "1 instances, 7 records",
+        "x1: damaged from seq 9",
+        "x2: others may write to it",
         "credential openai",
         "/k is empty",
         "5 unknown_route",

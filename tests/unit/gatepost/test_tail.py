@@ -20,9 +20,9 @@ from sidecar.status import SpoolReport
 from tests import specimens
 from tests.unit.gatepost.running import Handle, admin_socket, gatepost
 from tests.unit.sidecar.operators_end import Daemon
-from tests.unit.sidecar.status_specimen import SHIPPING, SPOOL, STATUS
+from tests.unit.sidecar.status_specimen import RECOVERY, SHIPPING, SPOOL
 
-REPORT = SpoolReport(spool=SPOOL, shipping=SHIPPING)
+REPORT = SpoolReport(spool=SPOOL, shipping=SHIPPING, recovery=RECOVERY, alarms=())
 
 
 @pytest.fixture
@@ -130,17 +130,21 @@ def test_what_a_caller_asked_for_is_shown_and_not_obeyed() -> None:
 def test_the_spool_shows_its_alarms() -> None:
     assert "waiting for the daemon" in printed(spool_panel(None))
     assert "acknowledged 39" in printed(spool_panel(REPORT))
-    spool = msgspec.structs.replace(SPOOL, alarms=["slow_disk"], bytes_max=0)
+    spool = msgspec.structs.replace(SPOOL, bytes_max=0)
     shipping = msgspec.structs.replace(
-        SHIPPING, last_error="[503]", consecutive_failures=2, alarms=["not_shipping"]
+        SHIPPING, last_error="[503]", consecutive_failures=2, circuit="open"
     )
-    text = printed(spool_panel(SpoolReport(spool=spool, shipping=shipping)))
-    assert "slow_disk; not_shipping; [503]" in text
+    report = SpoolReport(
+        spool=spool, shipping=shipping, recovery=RECOVERY, alarms=("not_shipping", "slow_disk")
+    )
+    text = printed(spool_panel(report))
+    assert "not_shipping; slow_disk; [503]" in text
+    assert "circuit open" in text
 
 
 def test_the_view_keeps_the_newest_lines_only() -> None:
     view = View()
-    view.note(SpoolReport(spool=STATUS.spool, shipping=STATUS.shipping))
+    view.note(REPORT)
     for number in range(100):
         view.add(decision(reason=f"reason-{number:03}"))
     text = printed(view)

@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from time import perf_counter
 
 import anyio
 import pytest
@@ -175,7 +176,7 @@ async def test_the_spool_lives_and_dies_on_a_real_disk(tmp_path: Path) -> None:
     root = f"{tmp_path}/deep/spool"
     config = SpoolConfig(directory=root, segment_bytes=256 * 1024, spool_bytes_max=4 * 1024 * 1024)
     disk = ThreadDisk()
-    spool = await Spool.open(disk, config, sealer(), instance_id(1))
+    spool = await Spool.open(disk, config, sealer(), instance_id(1), timer=perf_counter)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(spool.run)
         for index in range(30):
@@ -195,6 +196,7 @@ async def test_the_spool_lives_and_dies_on_a_real_disk(tmp_path: Path) -> None:
 
 _FILL = """
 import resource, signal, sys, anyio
+from time import perf_counter
 from gateway.errors import TurnAway
 from gateway.io.disk import ThreadDisk
 from spool.config import SpoolConfig
@@ -203,7 +205,9 @@ from tests.sim.records import draft, instance_id, sealer
 
 async def main(root):
     config = SpoolConfig(directory=root, segment_bytes=256 * 1024, spool_bytes_max=2**24)
-    spool = await Spool.open(ThreadDisk(), config, sealer(), instance_id(1))
+    spool = await Spool.open(
+        ThreadDisk(), config, sealer(), instance_id(1), timer=perf_counter
+    )
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
     async with anyio.create_task_group() as tasks:
@@ -240,6 +244,7 @@ def test_a_file_size_limit_is_a_refusal_and_never_a_lost_answer(tmp_path: Path) 
 
 _SERVE = """
 import sys, anyio
+from time import perf_counter
 from gateway.io.disk import ThreadDisk
 from spool.config import SpoolConfig
 from spool.spool import Spool
@@ -253,7 +258,9 @@ async def client(spool):
 
 async def main(root):
     config = SpoolConfig(directory=root, segment_bytes=256 * 1024, spool_bytes_max=2**26)
-    spool = await Spool.open(ThreadDisk(), config, sealer(), instance_id(1))
+    spool = await Spool.open(
+        ThreadDisk(), config, sealer(), instance_id(1), timer=perf_counter
+    )
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(spool.run)
         for _ in range(8):

@@ -7,8 +7,9 @@ from typing import Final
 from gateway.documents import Counters
 from gateway.io.credentials import CredentialStatus
 from policy_cache.cache import PolicyStatus
+from sidecar.recovery import RecoveryStatus
 from sidecar.status import DaemonStatus, InstanceStatus, ListenerStatus
-from spool.status import CommitStatus, ShipStatus, SpoolStatus
+from spool.status import CommitStatus, QuarantineStatus, ShipStatus, SpoolStatus
 
 INSTANCE: Final = "ajnc4cq5yi53ukxsvvfqzmmvjy"
 
@@ -36,15 +37,18 @@ POLICY: Final = PolicyStatus(
 SPOOL: Final = SpoolStatus(
     state="ok",
     reason=None,
+    state_seconds=60.0,
     instance=INSTANCE,
     last_seq=41,
     durable_seq=41,
     durable_hash="sha256:" + "2" * 64,
     acked_seq=39,
     backlog_records=2,
+    backlog_bytes=1_400,
     oldest_unsent_seconds=0.5,
     bytes_used=8 * 2**20,
     bytes_max=256 * 2**20,
+    bytes_free=2**30,
     bytes_reserved=0,
     bytes_quarantined=0,
     bytes_dead=0,
@@ -52,7 +56,18 @@ SPOOL: Final = SpoolStatus(
     segments_prepared=1,
     may_grow=True,
     damaged_records=0,
-    commit=CommitStatus(records=42, batches=40, p50_us=900, p99_us=2_000, slow_over_1s=0),
+    quarantine=QuarantineStatus(files=0, bytes=0, oldest_seconds=None),
+    integrity=None,
+    commit=CommitStatus(
+        records=42,
+        batches=40,
+        mean_batch=1.05,
+        p50_us=900,
+        p99_us=2_000,
+        sync_p50_us=700,
+        sync_p99_us=1_500,
+        slow_over_1s=0,
+    ),
     refused={},
     trim_blocked=None,
     alarms=[],
@@ -60,13 +75,18 @@ SPOOL: Final = SpoolStatus(
 )
 SHIPPING: Final = ShipStatus(
     state="idle",
+    circuit="closed",
+    in_flight=0,
     backlog_records=2,
     last_success_seconds_ago=1.0,
     last_error=None,
     last_status=200,
     consecutive_failures=0,
     next_attempt_seconds=None,
+    sent=44,
+    sent_again=4,
     resolved=40,
+    accepted=40,
     duplicates=0,
     rejected=0,
     forks=0,
@@ -75,13 +95,26 @@ SHIPPING: Final = ShipStatus(
     resent=0,
     lost=0,
     batch_records_max=500,
+    drain_seconds_left=None,
     dead=[],
     alarms=[],
+)
+RECOVERY: Final = RecoveryStatus(
+    at="2026-11-23T00:00:00.000000Z",
+    took_ms=12,
+    instances=1,
+    records=7,
+    cut_bytes=0,
+    ambiguous=0,
+    gaps=0,
+    violations=(),
+    left_alone=(),
 )
 STATUS: Final = DaemonStatus(
     version="0.1.0",
     ready=True,
     not_ready=(),
+    alarms=(),
     draining=False,
     clock_suspect=False,
     uid=65_532,
@@ -113,6 +146,7 @@ STATUS: Final = DaemonStatus(
     policy=POLICY,
     spool=SPOOL,
     shipping=SHIPPING,
+    recovery=RECOVERY,
     credentials=(CredentialStatus(id="openai", path="/key", problem=None, warning=None),),
     require_checkpoint=False,
 )

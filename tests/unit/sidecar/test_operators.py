@@ -14,6 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from gateway.documents import Counters
 from gateway.errors import CODES
 from gateway.vocabulary import COMPLETION_OUTCOMES, OUTCOMES
+from sidecar.alarms import ALARMS
 from sidecar.recent import RecentDecision
 from sidecar.status import DaemonStatus, SpoolReport
 from tests import specimens
@@ -242,7 +243,16 @@ async def test_labels_come_from_closed_lists_and_the_configuration(
     )
     found = await metrics(probe)
     labels = {value for samples in found.values() for key in samples for value in key}
-    assert labels <= OUTCOMES | COMPLETION_OUTCOMES | set(CODES) | names
+    assert labels <= OUTCOMES | COMPLETION_OUTCOMES | set(CODES) | names | set(ALARMS)
+
+
+async def test_every_alarm_has_a_sample_before_it_is_up(daemon: Daemon, probe: Connect) -> None:
+    found = await metrics(probe)
+    assert found["gatepost_alarm"] == {(name,): 0 for name in ALARMS}
+    daemon.status = msgspec.structs.replace(STATUS, alarms=("not_shipping",))
+    found = await metrics(probe)
+    assert found["gatepost_alarm"] == {(name,): name == "not_shipping" for name in ALARMS}
+    assert (await ask(probe, "GET", "/livez")).status == 200, "a restart would not help"
 
 
 async def test_what_is_not_known_yet_has_no_sample(daemon: Daemon, probe: Connect) -> None:

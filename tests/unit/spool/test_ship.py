@@ -437,3 +437,47 @@ def test_a_spool_that_closes_under_the_shipper_takes_nothing_for_sent() -> None:
 
     left = ship(script).disk.paths()
     assert any(path.endswith(".log") for path in left)
+
+
+def test_a_record_after_a_quiet_hour_is_no_silence() -> None:
+    """The alarm is for records that wait, not for a store that had nothing to take."""
+    down: list[bool] = []
+
+    def cut(request: int, seqs: list[int]) -> ServiceAnswer | None:
+        if down:
+            raise ServiceUnreachable("connect", "nobody is there")
+        return None
+
+    async def script(world: World) -> None:
+        await world.commit(1)
+        await world.shipped()
+        await elapse(3_600)
+        down.append(True)
+        await world.commit(1)
+        await elapse(limits.SHIP_SILENCE_SECONDS / 2)
+        assert world.shipper.status().alarms == []
+        await elapse(limits.SHIP_SILENCE_SECONDS)
+        assert world.shipper.status().alarms == ["not_shipping"]
+        assert world.shipper.status().circuit in ("open", "half_open")
+        down.clear()
+        await world.shipped(60)
+        assert world.shipper.status().alarms == []
+        assert world.shipper.status().circuit == "closed"
+
+    ship(script, cut)
+
+
+def test_sending_again_is_counted_apart() -> None:
+    def cut(request: int, seqs: list[int]) -> ServiceAnswer | None:
+        if request == 1:
+            raise ServiceUnreachable("timeout", "no answer in 10 s")
+        return None
+
+    async def script(world: World) -> None:
+        await world.commit(5)
+        await world.shipped()
+        status = world.shipper.status()
+        assert (status.sent, status.sent_again, status.resolved, status.in_flight) == (10, 5, 5, 0)
+        assert status.accepted + status.duplicates == 5
+
+    ship(script, cut)

@@ -34,7 +34,9 @@ def with_spool(
     disk = SimDisk(seed, faults)
 
     async def world() -> None:
-        spool = await Spool.open(disk, CONFIG, sealer(), instance_id(1), dead_bytes=dead_bytes)
+        spool = await Spool.open(
+            disk, CONFIG, sealer(), instance_id(1), dead_bytes=dead_bytes, timer=disk.timer
+        )
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(spool.run)
             await script(spool, disk)
@@ -331,7 +333,9 @@ def test_a_slow_disk_holds_up_commits_and_nothing_else() -> None:
         assert anyio.current_time() - started < 0.05
         await commit.wait()
         assert anyio.current_time() - started >= 2.0
-        assert spool.status().commit.slow_over_1s == 1
+        times = spool.status().commit
+        assert (times.slow_over_1s, times.mean_batch) == (1, 1.0)
+        assert times.sync_p99_us == 2_000_000
         assert "slow_disk" in spool.status().alarms
 
     with_spool(script)
@@ -422,3 +426,17 @@ def test_a_configuration_that_cannot_work_is_refused(config: SpoolConfig, messag
     with pytest.raises(ConfigInvalid, match=message):
         check_config(config)
     check_config(SpoolConfig())
+
+
+def test_a_stop_while_a_segment_is_prepared_leaves_no_directory() -> None:
+    async def script(spool: Spool, disk: SimDisk) -> None:
+        await spool.commit(spool.reserve(1), draft("a"))
+        disk.faults.flush_seconds = 0.05
+        for _ in range(10):
+            await spool.commit(spool.reserve(1), draft("a", BIG))
+        await spool.commit(spool.kept_reservation(final=True), seal_draft())
+        await spool.acknowledge(spool.durable_seq, trim=True)
+        await spool.close()
+
+    disk = with_spool(script)
+    assert (disk.paths(), disk.open_files) == ([], 0)
