@@ -114,6 +114,24 @@ class ChainAudit:
         """The record hash at ``seq``, or None where there is no record."""
         return self._hash_at(seq)
 
+    def contradiction(self, link: Link) -> Trouble | None:
+        """What a record that a store set aside says against this chain; ask it after ``finish``.
+
+        None where it stands here, too, or at a place that nothing is known of.
+        """
+        known, before = self._hash_at(link.seq), self._hash_at(link.seq - 1)
+        at = self._at(link.seq)
+        if known == link.hash:
+            return None
+        if known is not None or (before is not None and link.prev != _text(before)):
+            return Trouble("forks", link.line, f"another record was signed for {at}")
+        if self.sealed_seq is not None and link.seq > self.sealed_seq:
+            return Trouble("chain", link.line, f"{at} was signed after the seal")
+        retired = self._retired.get(link.kid)
+        if retired is not None and link.seq > retired[0]:
+            return Trouble("chain", link.line, f"{at} was signed by a key retired at {retired[0]}")
+        return None
+
     def _append(self, link: Link) -> Trouble | None:
         before, self._end = self._end, link
         self._hashes += link.hash

@@ -1,329 +1,274 @@
 """The offline verifier: an export and one fingerprint in, separate verdicts out.
 
-Owns: what is proved by an export, line by line, and the exit code that says so. Refuses: files,
-networks, stores, clocks, and any single "valid": each verdict says what it is about, how much it
-counted and what it could not know. Trust starts at the fingerprint of root 1 and nowhere else; a
-root found in an export counts only if it chains from there.
+Owns: what is proved by an export, line by line, and the exit code that says so. The parts have
+their own modules: documents (``head_audit.py``), records (``record_audit.py``), the log
+(``log_audit.py``), what was seen of it (``seen_audit.py``), revoked keys
+(``revocation_audit.py``), times (``time_audit.py``). Refuses: files, networks, stores, clocks, and
+any single "valid": each verdict says what it is about, how much it counted and what it could not
+know. Trust starts at the fingerprint of root 1 and nowhere else; a root found in an export counts
+only if it chains from there.
 
-Order of the checks on a record: its exact form, the certificate that entitles its key (instance,
-tenant, region, time), its signature, then its place in the chain. Imports nothing but the
-standard library, msgspec and (through ``seal``) PyNaCl.
+Imports nothing but the standard library, msgspec and (through ``seal``) PyNaCl.
 """
 
 from __future__ import annotations
 
-import hashlib
+import base64
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from gateway import documents, envelope_line, record, roots, seal
-from gateway.chain_audit import ChainAudit, Link
-from gateway.documents import Envelope, KeyCert, Root
-from gateway.errors import UNREADABLE, DocumentInvalid
-from gateway.timestamp import time_micros
-from gateway.verdicts import VERDICTS, Report, Tally
+from gateway import checkpoint, envelope_line, log_line, note
+from gateway.checkpoint import Opened
+from gateway.errors import DocumentInvalid
+from gateway.head_audit import HeadAudit
+from gateway.log_audit import LogAudit, Mark, Place, Waiting
+from gateway.log_line import LogLine
+from gateway.note import Cosigned, NoteKey
+from gateway.record_audit import RecordAudit
+from gateway.revocation_audit import RevocationAudit, Witnessed
+from gateway.seen_audit import Current, SeenAudit
+from gateway.time_audit import TimeAudit
+from gateway.timestamp import time_text
+from gateway.verdicts import VERDICTS, Anchor, Cosignature, Grades, Report, Tallies
 
-__all__ = ["VERDICTS", "Auditor", "Report", "verify_export"]
+__all__ = ["VERDICTS", "Asked", "Auditor", "Report", "verify_export"]
 
-_EXPECTS_COMPLETION: Final = frozenset({"allow", "error_open"})
-_GAPS_NAMED: Final = 5
-_OTHER_KEY: Final = "the envelope names another key than the record"
+_SECOND_US: Final = 1_000_000
+_CUT: Final = "the export does not end in a checkpoint: it was cut, or no store wrote it"
 
 
-def verify_export(lines: Iterable[bytes], fingerprint: str) -> Report:
+class Asked(msgspec.Struct, frozen=True):
+    """What an auditor brings beside the fingerprint. ``pin``: the note of a checkpoint that they
+    saw earlier; ``witnesses``: keys whose cosignatures count, and ``quorum``, how many must be
+    there."""
+
+    pin: str | None = None
+    witnesses: tuple[NoteKey, ...] = ()
+    quorum: int = 1
+
+
+NOTHING_MORE: Final = Asked()
+
+
+def verify_export(lines: Iterable[bytes], fingerprint: str, asked: Asked = NOTHING_MORE) -> Report:
     """The report on an export. ``lines``: each with its newline, as a binary file yields them;
     ``fingerprint``: ``sha256:<hex>`` of root 1's payload, known from elsewhere."""
-    auditor = Auditor(fingerprint)
+    auditor = Auditor(fingerprint, asked)
     for line in lines:
         auditor.add(line)
     return auditor.report()
 
 
-class _Window(msgspec.Struct, frozen=True):
-    """One certificate as the hot path asks it."""
-
-    certificate: KeyCert
-    public: bytes
-    not_before_us: int
-    not_after_us: int
-
-
 class Auditor:
-    """Takes the lines of one export in order: roots, certificates, records."""
+    """Takes the lines of one export in order, then ``report``, once."""
 
-    def __init__(self, fingerprint: str) -> None:
+    def __init__(self, fingerprint: str, asked: Asked = NOTHING_MORE) -> None:
         self._fingerprint = fingerprint
+        self._asked = asked
         self._line = 0
-        self._tallies = {name: Tally() for name in VERDICTS}
-        self._roots: list[Root] = []
-        self._issuer_keys: dict[str, bytes] = {}
-        self._windows: dict[str, list[_Window]] = {}
-        self._declared: dict[str, bytes] = {}
-        self._chains: dict[str, ChainAudit] = {}
-        self._places: dict[str, tuple[str, str]] = {}
-        self._recovered: dict[str, tuple[int | None, str | None, int]] = {}
-        self._awaiting: dict[str, int] = {}
-        self._completed: set[str] = set()
-        self._unknown_kinds = 0
+        self._tallies = Tallies()
+        self._head = HeadAudit(fingerprint, self._tallies)
+        self._records = RecordAudit(self._head, self._tallies)
+        self._log = LogAudit(self._head.leaves, self._place, self._tallies)
+        self._seen = SeenAudit(self._tallies)
+        self._revocations = RevocationAudit(self._head, self._tallies)
+        self._time = TimeAudit(self._tallies, _size_of(asked.pin))
+        self._note: tuple[str, int] | None = None
 
     def add(self, line: bytes) -> None:
         """Judge the next line."""
         self._line += 1
-        self._tallies["form"].counted += 1
+        self._tallies.count("form")
+        if self._note is not None:
+            self._tallies.false("form", "something follows the checkpoint", self._line)
         try:
             if envelope_line.is_record(line):
-                self._add_record(envelope_line.read_record(line))
+                self._add_record(line)
+            elif log_line.is_log_line(line):
+                self._add_log_line(log_line.read(line))
             else:
-                self._add_document(*envelope_line.read_envelope(line))
+                self._head.add(*envelope_line.read_envelope(line), self._line)
         except DocumentInvalid as error:
-            self._false("form", error.detail)
+            self._tallies.false("form", error.detail, self._line)
+
+    def _add_record(self, line: bytes) -> None:
+        waiting = Waiting(self._line, None, None)
+        try:
+            waiting = self._records.add(envelope_line.read_record(line), self._line)
+        finally:
+            # What cannot be read still stands before the next line of the log.
+            self._log.record(waiting)
+        mark = waiting.mark
+        if mark is None:
+            return
+        if self._head.revoked:
+            self._revocations.record(mark)
+        if mark.log_seen is not None:
+            self._seen.seen(mark.log_seen, self._line)
+
+    def _add_log_line(self, found: LogLine) -> None:
+        if found.leaves is not None:
+            self._log.leaves(found.leaves, self._line)
+        elif found.range is not None:
+            self._log.range(found.range, self._line)
+        elif found.evidence is not None:
+            self._records.set_aside(self._log.evidence(found.evidence, self._line), self._line)
+        elif found.consistency is not None:
+            self._seen.proof(found.consistency, self._line)
+        elif found.checkpoint is not None:
+            self._note = (found.checkpoint, self._line)
+
+    def _place(self, mark: Mark, place: Place) -> None:
+        self._time.placed(mark, place, self._log.history)
+        self._revocations.placed(mark, place)
+
+    # -- the end ------------------------------------------------------------------------------
 
     def report(self) -> Report:
         """The verdicts on everything that was added."""
-        self._judge_roots()
-        self._judge_chains()
-        self._judge_outcomes()
-        if self._tallies["signatures"].counted == 0:
-            self._incomplete("form", "the export holds no record", line=None)
+        self._head.finish()
+        instances = self._records.finish()
+        if self._tallies.counted("entitlement") == 0:
+            self._tallies.incomplete("form", "the export holds no record", None)
+        opened = self._opened()
+        proved = self._log.finish(None if opened is None else opened.checkpoint)
+        history = self._log.history if proved else None
+        self._time.finish(proved=proved)
+        cosigned = self._judge_witnesses(opened)
+        self._judge_seen(opened if proved else None)
+        self._revocations.finish(self._witnessed(opened, cosigned), proved=proved)
+        if history is not None:
+            self._judge_instances()
         return Report(
             fingerprint=self._fingerprint,
+            custody=self._head.roots[-1].custody if self._head.roots else None,
             lines=self._line,
-            records=self._tallies["entitlement"].counted,
-            instances=len(self._chains),
-            verdicts=[self._tallies[name].verdict(name) for name in VERDICTS],
-            notices=self._notices(),
+            records=self._tallies.counted("entitlement"),
+            instances=instances,
+            complete=history is not None,
+            anchor=_anchor(opened, cosigned) if proved and opened is not None else None,
+            grades=self._grades(opened, cosigned, proved=proved),
+            verdicts=self._tallies.verdicts(),
+            notices=self._notices(proved=proved),
         )
 
-    # -- documents --------------------------------------------------------------------------
-
-    def _add_document(self, envelope: Envelope, payload: bytes) -> None:
-        kind = envelope.payload_type
-        if kind == documents.ROOT:
-            self._add_root(envelope, payload)
-        elif kind == documents.KEY_CERT:
-            self._add_certificate(envelope)
-        elif kind in documents.PAYLOAD_TYPES:
-            self._incomplete("form", f"this version does not judge {kind}")
-        else:
-            self._false("form", "the payload type is not known")
-
-    def _add_root(self, envelope: Envelope, payload: bytes) -> None:
-        self._tallies["roots"].counted += 1
-        try:
-            if self._roots:
-                following = roots.open_next(envelope, self._roots[-1])
-                signers = roots.role_keys(self._roots[-1], "root").keys
-            else:
-                following = roots.open_first(envelope, self._fingerprint)
-                signers = {}
-            signers = signers | roots.role_keys(following, "root").keys
-            _check_every_signature(envelope, payload, signers)
-        except DocumentInvalid as error:
-            self._false("roots", str(error))
-            return
-        self._roots.append(following)
-        # A certificate outlives the issuer key's place in the newest root.
-        self._issuer_keys |= roots.role_keys(following, "issuer").keys
-
-    def _add_certificate(self, envelope: Envelope) -> None:
-        self._tallies["signatures"].counted += 1
-        try:
-            certificate = seal.open_certificate(envelope, self._issuer_keys)
-            if [entry.keyid for entry in envelope.signatures] != [certificate.issuer_kid]:
-                raise DocumentInvalid("signature", "a certificate has its issuer's one signature")
-        except DocumentInvalid as error:
-            self._false("signatures", f"certificate: {error}")
-            return
-        window = _Window(
-            certificate=certificate,
-            public=seal.public_key(certificate.pub),
-            not_before_us=time_micros(certificate.not_before),
-            not_after_us=time_micros(certificate.not_after),
-        )
-        self._windows.setdefault(certificate.kid, []).append(window)
-
-    # -- records ----------------------------------------------------------------------------
-
-    def _add_record(self, parts: envelope_line.RecordLine) -> None:
-        self._tallies["entitlement"].counted += 1
-        self._tallies["signatures"].counted += 1
-        framed = seal.record_pae(parts.payload)
-        windows = self._windows.get(parts.kid)
-        public = windows[0].public if windows else self._declared.get(parts.kid)
-        if public is None:
-            public = _declared_key(parts)
-        if public is None:
-            self._no_key(parts)
-            return
-        if not seal.verify(framed, parts.signature, public):
-            self._false("signatures", "the record's signature is not valid")
-            return
-        self._declared.setdefault(parts.kid, public)
-        decoded = self._decode(parts)
-        if decoded is None:
-            return
-        leading, body = decoded
-        if leading.chain.kid != parts.kid:
-            self._false("signatures", _OTHER_KEY)
-            return
-        self._check_entitled(leading, body, windows)
-        self._link(leading, body, hashlib.sha256(framed + parts.signature).digest())
-
-    def _no_key(self, parts: envelope_line.RecordLine) -> None:
-        try:
-            named = record.decode_leading(parts.payload).chain.kid
-        except UNREADABLE:
-            self._false("form", "the first members of the record cannot be read")
-            return
-        if named != parts.kid:
-            self._false("signatures", _OTHER_KEY)
-            return
-        self._incomplete("signatures", "no certificate and no start holds the record's key")
-        self._incomplete("entitlement", "the record's key is not certified")
-
-    def _decode(
-        self, parts: envelope_line.RecordLine
-    ) -> tuple[record.Leading | record.Record, record.Record | None] | None:
-        """(first members, the record or None for an unknown kind), or None with a verdict."""
-        try:
-            body = record.decode(parts.payload)
-        except UNREADABLE as error:
-            return self._decode_unknown(parts, error)
-        return body, body
-
-    def _decode_unknown(
-        self, parts: envelope_line.RecordLine, error: Exception
-    ) -> tuple[record.Leading, None] | None:
-        try:
-            leading = record.decode_leading(parts.payload)
-        except UNREADABLE:
-            self._false("form", f"the record cannot be read: {error}")
+    def _opened(self) -> Opened | None:
+        """The checkpoint in the last line, if it counts."""
+        if self._note is None:
+            self._tallies.incomplete("inclusion", _CUT, None)
             return None
-        if leading.v == record.VERSION and leading.kind in record.KINDS:
-            self._false("form", f"the record is not in its exact form: {error}")
+        text, line = self._note
+        keys = self._head.log_keys()
+        self._tallies.count("signatures")
+        if keys is None:
+            self._tallies.incomplete("signatures", "no root says who signs the log", line)
             return None
-        self._unknown_kinds += 1
-        return leading, None
-
-    def _check_entitled(
-        self,
-        leading: record.Leading | record.Record,
-        body: record.Record | None,
-        windows: list[_Window] | None,
-    ) -> None:
-        if not windows:
-            self._incomplete("entitlement", "the record's key is not certified")
-            return
-        chain = leading.chain
-        time_us = None
         try:
-            time_us = _time_of(body)
-        except ValueError as error:
-            self._false("form", str(error))
-        named = False
-        for window in windows:
-            certificate = window.certificate
-            if (
-                certificate.instance != chain.instance
-                or certificate.tenant != leading.tenant
-                or certificate.region != leading.region
-            ):
-                continue
-            named = True
-            if time_us is None or window.not_before_us <= time_us <= window.not_after_us:
-                return
-        if named:
-            self._incomplete("entitlement", "the record's time is in no window of its key")
-        else:
-            self._false("entitlement", "the key is certified for another instance or tenant")
+            opened = checkpoint.open_note(text, None, keys)
+            place = checkpoint.place_of(opened.checkpoint.origin)
+        except DocumentInvalid as error:
+            name = "signatures" if error.reason in ("signature", "threshold") else "form"
+            self._tallies.false(name, f"checkpoint: {error}", line)
+            self._tallies.incomplete("inclusion", "the export has no checkpoint that counts", line)
+            return None
+        if any(one != (place.tenant, place.region) for one in self._records.places.values()):
+            cause = f"{opened.checkpoint.origin} is the log of another tenant or region"
+            self._tallies.false("inclusion", cause, line)
+            return None
+        return opened
 
-    def _link(
-        self, leading: record.Leading | record.Record, body: record.Record | None, digest: bytes
-    ) -> None:
-        chain = leading.chain
-        audit = self._chains.get(chain.instance)
-        if audit is None:
-            audit = self._chains[chain.instance] = ChainAudit(chain.instance)
-            self._places[chain.instance] = (leading.tenant, leading.region)
-        elif self._places[chain.instance] != (leading.tenant, leading.region):
-            self._false("chain", "the chain changes its tenant or region")
-        if chain.seq < 0:
-            self._false("chain", "the seq is below 0")
-            return
-        self._tallies["chain"].counted += 1
-        link = Link(chain.seq, chain.prev, digest, chain.kid, self._line)
-        trouble = audit.add(link)
-        if trouble is not None:
-            self._false(trouble.finding, trouble.detail)
-        if body is not None and not (trouble is not None and trouble.taken):
-            self._note(audit, link, body)
+    def _judge_witnesses(self, opened: Opened | None) -> list[Cosigned]:
+        if not self._asked.witnesses:
+            return []
+        if opened is None:
+            self._tallies.incomplete("witnesses", "there is no checkpoint to be cosigned", None)
+            return []
+        line = None if self._note is None else self._note[1]
+        try:
+            found = note.cosigned(opened.note, self._asked.witnesses)
+        except DocumentInvalid as error:
+            self._tallies.false("witnesses", str(error), line)
+            return []
+        self._tallies.count("witnesses", len(found))
+        if len(found) < self._asked.quorum:
+            cause = f"{len(found)} of {self._asked.quorum} witnesses cosigned the checkpoint"
+            self._tallies.incomplete("witnesses", cause, line)
+        return found
 
-    def _note(self, audit: ChainAudit, link: Link, body: record.Record) -> None:
-        if isinstance(body, record.Decision):
-            if body.decision.outcome in _EXPECTS_COMPLETION and body.decision.stage == "request":
-                self._tallies["outcomes"].counted += 1
-                if body.id not in self._completed:
-                    self._awaiting[body.id] = self._line
-        elif isinstance(body, record.Completion):
-            if self._awaiting.pop(body.of, None) is None:
-                self._completed.add(body.of)
-        elif isinstance(body, record.Seal):
-            audit.seal(link)
-        elif isinstance(body, record.Rotate):
-            audit.rotate(link, body.next_kid)
-        elif isinstance(body, record.Recovered):
-            self._recovered[body.instance] = (body.last_seq, body.last_hash, self._line)
+    def _judge_seen(self, proved: Opened | None) -> None:
+        pinned = self._pinned()
+        if pinned is not None:
+            self._seen.pin(pinned.checkpoint)
+        current = None
+        if proved is not None:
+            statements = self._head.statements
+            current = Current(proved.checkpoint, self._log.history, statements)
+        self._seen.finish(current)
 
-    # -- what shows at the end --------------------------------------------------------------
+    def _pinned(self) -> Opened | None:
+        """The auditor's own checkpoint, signed by whoever signed the log then."""
+        if self._asked.pin is None:
+            return None
+        refused = DocumentInvalid("signature", "no root says who signs the log")
+        for keys in self._head.log_keys_ever():
+            try:
+                return checkpoint.open_note(self._asked.pin, None, keys)
+            except DocumentInvalid as error:
+                refused = error
+        self._tallies.false("consistency", f"the pinned checkpoint does not count: {refused}", None)
+        return None
 
-    def _judge_roots(self) -> None:
-        if not self._roots:
-            self._false("roots", "no root in the export has the pinned fingerprint", line=None)
+    def _witnessed(self, opened: Opened | None, cosigned: list[Cosigned]) -> list[Witnessed]:
+        """What enough witnesses had seen, and when."""
+        found = []
+        if opened is not None and self._is_quorum(cosigned):
+            found.append(self._by_quorum(opened.checkpoint.size, cosigned))
+        earlier = self._pin_cosigned()
+        if self._is_quorum(earlier):
+            found.append(self._by_quorum(_size_of(self._asked.pin), earlier))
+        return found
 
-    def _judge_chains(self) -> None:
-        for instance, audit in self._chains.items():
-            self._tallies["forks"].counted += 1
-            self._tallies["tail"].counted += 1
-            for trouble in audit.finish():
-                self._false(trouble.finding, trouble.detail, line=trouble.line)
-            gaps = audit.gaps()
-            if gaps:
-                named = ", ".join(f"{gap.first_seq}–{gap.last_seq}" for gap in gaps[:_GAPS_NAMED])
-                more = f" and {len(gaps) - _GAPS_NAMED} more" if len(gaps) > _GAPS_NAMED else ""
-                self._incomplete("chain", f"{instance} lacks seq {named}{more}", line=None)
-            self._judge_tail(audit)
+    def _is_quorum(self, cosigned: list[Cosigned]) -> bool:
+        return bool(self._asked.witnesses) and len(cosigned) >= self._asked.quorum
 
-    def _judge_tail(self, audit: ChainAudit) -> None:
-        last = audit.last
-        if last is None or audit.sealed_seq == last.seq:
-            return
-        found = self._recovered.get(audit.instance)
-        if found is None:
-            self._incomplete(
-                "tail", f"{audit.instance} is open after seq {last.seq}", line=last.line
-            )
-            return
-        last_seq, last_hash, line = found
-        if last_seq is None or last_seq > last.seq:
-            self._incomplete(
-                "tail", f"{audit.instance}: its successor found more than is here", line=line
-            )
-        elif _text(audit.hash_at(last_seq)) != last_hash:
-            self._false(
-                "forks", f"{audit.instance}: its successor found another record at {last_seq}",
-                line=line,
-            )  # fmt: skip
+    def _by_quorum(self, size: int, cosigned: list[Cosigned]) -> Witnessed:
+        times = sorted(one.time for one in cosigned)
+        return Witnessed(size, times[self._asked.quorum - 1] * _SECOND_US)
 
-    def _judge_outcomes(self) -> None:
-        for call, line in self._awaiting.items():
-            self._incomplete("outcomes", f"the outcome of {call} is not known", line=line)
+    def _pin_cosigned(self) -> list[Cosigned]:
+        if not self._seen.pin_holds or self._asked.pin is None:
+            return []
+        try:
+            return note.cosigned(note.parse(self._asked.pin), self._asked.witnesses)
+        except DocumentInvalid as error:
+            self._tallies.false("witnesses", f"the pinned checkpoint: {error}", None)
+            return []
 
-    def _notices(self) -> list[str]:
+    def _judge_instances(self) -> None:
+        for instance, line in self._head.certified.items():
+            self._tallies.count("instances")
+            if instance not in self._records.places:
+                cause = f"{instance} was certified, and no record of it is in the log"
+                self._tallies.incomplete("instances", cause, line)
+
+    def _grades(self, opened: Opened | None, cosigned: list[Cosigned], *, proved: bool) -> Grades:
+        records = self._tallies.counted("entitlement")
+        if not proved or opened is None:
+            return Grades(claimed=records, bracketed=0, cosigned=0)
+        placed, seen = self._time.placed_count, 0
+        if self._is_quorum(cosigned):
+            seen = placed
+        elif self._is_quorum(self._pin_cosigned()):
+            seen = self._time.placed_below
+        return Grades(claimed=records - placed, bracketed=placed - seen, cosigned=seen)
+
+    def _notices(self, *, proved: bool) -> list[str]:
         notices = []
-        if self._roots:
-            root = self._roots[-1]
+        if self._head.roots:
+            root = self._head.roots[-1]
+            notices.append(f"custody of root {root.version}: {root.custody}")
             if root.custody == "development":
                 notices.append(
                     "custody development: one operator holds every key, the root's included; what"
@@ -331,61 +276,39 @@ class Auditor:
                 )
             elif set(root.roles.issuer.keyids) & set(root.roles.log.keyids):
                 notices.append("one operator: the same key issues certificates and signs the log")
-        notices.append(
-            "no checkpoint in this export: that records are missing at the end of a chain, or whole"
-            " chains, cannot be seen from it alone"
-        )
-        if self._unknown_kinds:
-            notices.append(f"{self._unknown_kinds} records are of kinds this version does not read")
+        for one in self._head.statements:
+            notices.append(f"{one.closed_origin} lost leaves and was closed: {one.reason}")
+        if self._note is None:
+            notices.append(
+                "no checkpoint in this export: that records are missing at the end of a chain, or"
+                " whole chains, cannot be seen from it alone"
+            )
+        elif proved and self._log.history is None:
+            notices.append(
+                "not a complete export: what is here is in the log, and nothing says what else is"
+            )
+        if self._records.unknown_kinds:
+            count = self._records.unknown_kinds
+            notices.append(f"{count} records are of kinds this version does not read")
         return notices
 
-    # -- tallies ----------------------------------------------------------------------------
 
-    def _false(self, name: str, cause: str, line: int | None = -1) -> None:
-        tally = self._tallies[name]
-        tally.false += 1
-        tally.note(self._line if line == -1 else line, cause)
-
-    def _incomplete(self, name: str, cause: str, line: int | None = -1) -> None:
-        tally = self._tallies[name]
-        tally.incomplete += 1
-        tally.note(self._line if line == -1 else line, cause)
-
-
-def _text(digest: bytes | None) -> str | None:
-    """``sha256:<hex>`` of raw bytes, None for None."""
-    return None if digest is None else "sha256:" + digest.hex()
-
-
-def _declared_key(parts: envelope_line.RecordLine) -> bytes | None:
-    """The key that a start holds, if it is the one its envelope names."""
+def _size_of(pin: str | None) -> int:
+    """The size that a note speaks of, whoever signed it; 0 where it speaks of none."""
     try:
-        body = record.decode(parts.payload)
-        public = seal.public_key(body.pub) if isinstance(body, record.Start) else None
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, DocumentInvalid):
-        return None
-    return public if public is not None and seal.key_id(public) == parts.kid else None
+        return 0 if pin is None else checkpoint.read(note.parse(pin).text).size
+    except DocumentInvalid:
+        return 0
 
 
-def _time_of(body: record.Record | None) -> int | None:
-    """A record's own time in µs; None for kinds without one. Raises ValueError."""
-    if isinstance(body, record.Decision):
-        return time_micros(body.time.decided)
-    if isinstance(body, record.Completion):
-        return time_micros(body.time.ended)
-    if isinstance(body, record.Start):
-        return time_micros(body.time.started)
-    return None
+def _anchor(opened: Opened, cosigned: list[Cosigned]) -> Anchor:
+    found = opened.checkpoint
+    seen = [Cosignature(one.name, _time_text(one.time)) for one in cosigned]
+    return Anchor(found.origin, found.size, base64.b64encode(found.root).decode(), seen)
 
 
-def _check_every_signature(envelope: Envelope, payload: bytes, keys: dict[str, bytes]) -> None:
-    """Every signature must be by one of ``keys`` and valid: nothing rides along unchecked."""
-    framed = seal.pae(envelope.payload_type, payload)
-    for entry in envelope.signatures:
-        public = keys.get(entry.keyid)
-        if public is None:
-            raise DocumentInvalid("signature", "a signature is by no root key")
-        if not seal.verify(framed, seal.unbase64(entry.sig, "unreadable"), public):
-            raise DocumentInvalid("signature", "a signature is not valid")
-    if len({entry.keyid for entry in envelope.signatures}) != len(envelope.signatures):
-        raise DocumentInvalid("signature", "a key signed twice")
+def _time_text(seconds: int) -> str:
+    try:
+        return time_text(seconds * _SECOND_US)
+    except (ValueError, OverflowError):
+        return f"{seconds} s after 1970"

@@ -274,6 +274,7 @@ ENROL_NONCES_MAX: Final = 10_000
 # -- central services ------------------------------------------------------------------------
 QUERY_PAGE_MAX: Final = 1_000
 EXPORT_PAGE_RECORDS: Final = 500
+EXPORT_PAGE_BYTES: Final = 4 * 1024 * 1024
 ENROL_BYTES_MAX: Final = 64 * 1024
 """A projected token or JWT-SVID is at most some KiB."""
 CENTRAL_READERS_MAX: Final = 4

@@ -15,7 +15,7 @@ from spool import home
 from spool.recover import SETTLED_NAME, Settled
 from spool.source import SetAside
 from tests import specimens
-from tests.unit.gateway.test_evidence import Writer, root
+from tests.exports import Writer, root
 from tests.unit.spool.on_disk import FILES, put_home, put_segment
 
 SET_ASIDE_BYTES = b"\x00torn\x1b[2J" * 8

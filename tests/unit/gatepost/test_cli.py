@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway import __version__
+from tests.exports import PIN, sound
 from tests.unit.gatepost.running import gatepost
 
 COMMANDS = {
@@ -98,6 +99,36 @@ def test_a_command_imports_what_it_needs(tmp_path: Path) -> None:
     found = imported("verify", str(tmp_path / "export"), "--root", "sha256:" + "0" * 64)
     assert offline.isdisjoint(found)
     assert {"nacl", "rich"} <= found
+
+
+def test_the_verifier_runs_with_two_packages_alone(tmp_path: Path) -> None:
+    """An auditor's machine has neither our configuration nor our terminal."""
+    path = tmp_path / "export.ndjson"
+    path.write_bytes(b"".join(sound()))
+    script = (
+        "import runpy, sys\n"
+        "class Absent:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        top = name.partition('.')[0]\n"
+        "        ours = {'gatepost', 'gateway', 'msgspec', 'nacl', 'cffi', '_cffi_backend'}\n"
+        "        if top not in ours and top not in sys.stdlib_module_names:\n"
+        "            raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "runpy.run_module('gatepost.verifier', run_name='__main__', alter_sys=True)\n"
+    )
+    command = [sys.executable, "-c", script, str(path), "--root"]
+    ended = subprocess.run([*command, PIN], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert "all proved" in ended.stdout
+    assert "inclusion     true" in ended.stdout
+    damaged = bytearray(path.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    ended = subprocess.run([*command, PIN], capture_output=True, text=True, check=False)
+    assert ended.returncode == 1
+    assert "first: " in ended.stdout
+    ended = subprocess.run([*command, "nonsense"], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
     looking = {"litestar", "uvicorn", "openai", "anthropic", "mcp", "hyperscan", "central"}
     assert looking.isdisjoint(imported("status", "--socket", str(tmp_path / "absent")))
     assert looking.isdisjoint(imported("spool", "ls", "--directory", str(tmp_path)))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.exports import PIN
 from tests.unit.gatepost.running import Ended, gatepost
 from tests.unit.gatepost.spool_specimen import Specimen
-from tests.unit.gateway.test_evidence import PIN
 from tests.unit.spool.on_disk import flip, offset_of, zero
 
 

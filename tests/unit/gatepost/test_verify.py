@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from gateway.evidence import Report
+from tests.exports import PIN, Writer, export, logged, sound
 from tests.unit.gatepost.running import gatepost
-from tests.unit.gateway.test_evidence import PIN, Writer, export, sound
 
 OTHER_ROOT = "sha256:" + "0" * 64
 
@@ -64,7 +64,7 @@ def test_another_root_proves_nothing(tmp_path: Path, lines: list[bytes]) -> None
 def test_what_is_missing_is_3(tmp_path: Path) -> None:
     writer = Writer()
     records = writer.whole()[:-1]
-    ended = gatepost("verify", written(tmp_path, export(writer, records)), "--root", PIN)
+    ended = gatepost("verify", written(tmp_path, logged(export(writer, records))), "--root", PIN)
     assert ended.code == 3
     assert "incomplete" in ended.out
 
@@ -116,7 +116,7 @@ def test_what_is_no_export_is_judged_and_not_crashed_on(tmp_path: Path, text: by
 def test_an_endless_line_is_cut_and_not_held(
     tmp_path: Path, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatepost.verify._LINE_BYTES_MAX", 100_000)
+    monkeypatch.setattr("gatepost.verifier._LINE_BYTES_MAX", 100_000)
     path = written(tmp_path, [*lines, b"x" * 350_000])
     ended = gatepost("verify", path, "--root", PIN, "--json")
     assert ended.code == 1

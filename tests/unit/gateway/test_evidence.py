@@ -11,123 +11,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway import documents, issuing, record, seal
-from gateway.documents import Attestation, KeyCert
+from gateway import documents, seal
 from gateway.evidence import VERDICTS, Report, verify_export
-from gateway.timestamp import time_micros, time_text
+from gateway.timestamp import time_text
 from tests import specimens
-
-NOW_US = time_micros(specimens.T0)
-DAY_US = 86_400_000_000
-ROOT_KEY = seal.Signer(b"r" * 32)
-NEXT_ROOT_KEY = seal.Signer(b"R" * 32)
-ISSUER = seal.Signer(b"i" * 32)
-OTHER = seal.Signer(b"o" * 32)
-
-
-def root(version: int = 1, custody: str = "offline", *signers: seal.Signer) -> issuing.Issued:
-    keys = {name: seal.Signer(name.encode().ljust(32)) for name in ("log", "revocation", "bundle")}
-    holders = {
-        "root": [ROOT_KEY] if version == 1 else [NEXT_ROOT_KEY],
-        "issuer": [ISSUER],
-        "policy_head": [keys["bundle"]],
-        **{name: [key] for name, key in keys.items()},
-    }
-    return issuing.build_root(
-        version=version,
-        epoch=1,
-        custody=custody,
-        issued_us=NOW_US,
-        expires_us=NOW_US + 365 * DAY_US,
-        scopes=["acme"],
-        keys={
-            key.kid: base64.b64encode(key.public).decode()
-            for held in holders.values()
-            for key in held
-        },
-        roles={name: issuing.role(held) for name, held in holders.items()},
-        signers=list(signers) or [ROOT_KEY],
-    )
+from tests.exports import (
+    DAY_US,
+    ISSUER,
+    NEXT_ROOT_KEY,
+    NOW_US,
+    OTHER,
+    PIN,
+    ROOT_KEY,
+    Writer,
+    export,
+    line,
+    logged,
+    root,
+    sound,
+)
 
 
-PIN = root().digest
-
-
-class Writer:
-    """An instance that writes records, and the export line of its certificate."""
-
-    def __init__(self, number: int = 1, *, tenant: str = "acme") -> None:
-        self.instance = base64.b32encode(bytes([number]) * 16).decode().rstrip("=").lower()
-        self.signer = seal.Signer(bytes([number]) * 32)
-        self.tenant = tenant
-        self.sealer = seal.Sealer(self.signer, self.instance)
-        self._drawn = number * 1_000
-
-    def certificate(
-        self,
-        signer: seal.Signer | None = None,
-        issuer: seal.Signer = ISSUER,
-        /,
-        **changes: object,
-    ) -> bytes:
-        holder = signer or self.signer
-        certificate = KeyCert(
-            serial=holder.kid[8:40],
-            kid=holder.kid,
-            pub=base64.b64encode(holder.public).decode(),
-            instance=self.instance,
-            tenant=self.tenant,
-            region="eu-west-1",
-            topology="sidecar",
-            issued=specimens.T0,
-            not_before=specimens.T0,
-            not_after=time_text(NOW_US + DAY_US),
-            attestation=Attestation("host_key", None, "node-1", None, 0),
-            issuer_kid=issuer.kid,
-        )
-        certificate = msgspec.structs.replace(certificate, **changes)
-        return documents.encode(issuer.sign_document(documents.KEY_CERT, certificate)) + b"\n"
-
-    def write(self, draft: record.Record, **changes: object) -> seal.Sealed:
-        self._drawn += 1
-        ours = {
-            "tenant": self.tenant,
-            "id": f"019a0c6e-9d00-7abc-8def-{self._drawn:012x}",
-            "chain": record.UNCHAINED,
-        }
-        return self.sealer.seal(msgspec.structs.replace(draft, **{**ours, **changes}))
-
-    def start(self) -> seal.Sealed:
-        pub = base64.b64encode(self.signer.public).decode()
-        return self.write(specimens.START, pub=pub, certificate=None)
-
-    def call(self) -> list[seal.Sealed]:
-        decision = self.write(specimens.DECISION)
-        return [decision, self.write(specimens.COMPLETION, of=decision.id)]
-
-    def whole(self, calls: int = 1) -> list[seal.Sealed]:
-        records = [self.start()]
-        for _ in range(calls):
-            records += self.call()
-        return [*records, self.write(specimens.SEAL)]
-
-
-def line(sealed: seal.Sealed) -> bytes:
-    return sealed.envelope_line() + b"\n"
-
-
-def export(writer: Writer, records: list[seal.Sealed]) -> list[bytes]:
-    return [root().envelope + b"\n", writer.certificate(), *map(line, records)]
+def judged(lines: list[bytes]) -> Report:
+    """The report on a complete export of a store that logged ``lines``."""
+    return verify_export(logged(lines), PIN)
 
 
 def untrue(report: Report) -> dict[str, str]:
     """Verdicts that are neither true nor about the log."""
     return {v.name: v.state for v in report.verdicts if v.state not in ("true", "not_applicable")}
-
-
-def sound() -> list[bytes]:
-    writer = Writer()
-    return export(writer, writer.whole())
 
 
 @lru_cache(maxsize=1)
@@ -139,15 +51,18 @@ def test_a_whole_export_is_proved() -> None:
     report = verify_export(sound(), PIN)
     assert untrue(report) == {}
     assert report.exit_code == 0
-    assert (report.lines, report.records, report.instances) == (6, 4, 1)
+    assert (report.lines, report.records, report.instances) == (8, 4, 1)
     assert [v.name for v in report.verdicts] == list(VERDICTS)
 
 
 def test_what_no_export_can_prove_without_a_log_is_said() -> None:
-    report = verify_export(sound(), PIN)
-    for name in ("inclusion", "consistency", "witnesses"):
+    writer = Writer()
+    report = verify_export(export(writer, writer.whole()), PIN)
+    assert untrue(report) == {"inclusion": "incomplete"}
+    for name in ("consistency", "witnesses", "time", "instances"):
         assert report.verdict(name).state == "not_applicable"
     assert any("no checkpoint" in notice for notice in report.notices)
+    assert (report.exit_code, report.complete, report.anchor) == (3, False, None)
 
 
 def test_development_custody_is_said() -> None:
@@ -193,17 +108,17 @@ def assert_found(data: bytes, place: int, flip: int) -> None:
     assert {around, around + 1, None} & set(named)
 
 
-@pytest.mark.parametrize("kept", range(6))
-def test_no_line_can_be_missing_unnoticed(kept: int) -> None:
+@pytest.mark.parametrize("missing", range(8))
+def test_no_line_can_be_missing_unnoticed(missing: int) -> None:
     lines = sound()
-    del lines[kept]
+    del lines[missing]
     assert verify_export(lines, PIN).exit_code in (1, 3)
 
 
 def test_an_empty_export_proves_nothing() -> None:
     report = verify_export([], PIN)
     assert report.exit_code == 1
-    assert untrue(report) == {"roots": "false", "form": "incomplete"}
+    assert untrue(report) == {"roots": "false", "form": "incomplete", "inclusion": "incomplete"}
 
 
 def test_a_root_that_does_not_chain_from_the_pin_counts_for_nothing() -> None:
@@ -235,7 +150,7 @@ def test_no_unchecked_signature_rides_along_on_a_root(rider: seal.Signer) -> Non
     extra = documents.Signature(keyid=rider.kid, sig=sealed.signatures[0].sig)
     more = msgspec.structs.replace(sealed, signatures=[*sealed.signatures, extra])
     lines = [documents.encode(more) + b"\n", *sound()[1:]]
-    assert untrue(verify_export(lines, PIN))["roots"] == "false"
+    assert untrue(judged(lines))["roots"] == "false"
 
 
 def test_a_certificate_by_nobody_known_entitles_to_nothing() -> None:
@@ -243,7 +158,7 @@ def test_a_certificate_by_nobody_known_entitles_to_nothing() -> None:
     records = writer.whole()
     lines = export(writer, records)
     lines[1] = writer.certificate(None, OTHER)
-    assert untrue(verify_export(lines, PIN)) == {
+    assert untrue(judged(lines)) == {
         "signatures": "false",
         "entitlement": "incomplete",
     }
@@ -254,7 +169,7 @@ def test_a_certificate_for_another_place_entitles_to_nothing(changes: dict[str, 
     writer = Writer()
     lines = export(writer, writer.whole())
     lines[1] = writer.certificate(None, ISSUER, **changes)
-    assert untrue(verify_export(lines, PIN)) == {"entitlement": "false"}
+    assert untrue(judged(lines)) == {"entitlement": "false"}
 
 
 def test_a_record_outside_its_keys_window_is_not_proved() -> None:
@@ -262,7 +177,7 @@ def test_a_record_outside_its_keys_window_is_not_proved() -> None:
     lines = export(writer, writer.whole())
     early = {"not_before": time_text(NOW_US - DAY_US), "not_after": time_text(NOW_US - 1)}
     lines[1] = writer.certificate(None, ISSUER, **early)
-    report = verify_export(lines, PIN)
+    report = judged(lines)
     assert untrue(report) == {"entitlement": "incomplete"}
     assert report.exit_code == 3
 
@@ -272,14 +187,14 @@ def test_touching_windows_of_one_key_cover_what_lies_in_either() -> None:
     lines = export(writer, writer.whole())
     middle = time_text(NOW_US + 500_000)
     lines[1:2] = [writer.certificate(not_after=middle), writer.certificate(not_before=middle)]
-    assert verify_export(lines, PIN).exit_code == 0
+    assert judged(lines).exit_code == 0
 
 
 def test_an_uncertified_chain_is_sound_and_not_proof() -> None:
     writer = Writer()
     lines = export(writer, writer.whole())
     del lines[1]
-    assert untrue(verify_export(lines, PIN)) == {"entitlement": "incomplete"}
+    assert untrue(judged(lines)) == {"entitlement": "incomplete"}
 
 
 def test_a_record_signed_by_another_key_is_found() -> None:
@@ -293,7 +208,7 @@ def test_a_record_signed_by_another_key_is_found() -> None:
         )
         + b"\n"
     )
-    report = verify_export(lines, PIN)
+    report = judged(lines)
     assert untrue(report)["signatures"] == "false"
     assert report.verdict("signatures").problems[0].line == 4
 
@@ -308,7 +223,7 @@ def test_a_malleated_signature_is_found() -> None:
     malleated = signature[:32] + scalar.to_bytes(32, "little")
     lines = export(writer, records)
     lines[3] = line(msgspec.structs.replace(records[1], signature=malleated))
-    assert untrue(verify_export(lines, PIN))["signatures"] == "false"
+    assert untrue(judged(lines))["signatures"] == "false"
 
 
 def test_a_small_order_key_is_refused() -> None:
@@ -318,14 +233,14 @@ def test_a_small_order_key_is_refused() -> None:
     lines[1] = writer.certificate(
         pub=base64.b64encode(identity).decode(), kid=seal.key_id(identity)
     )
-    assert untrue(verify_export(lines, PIN))["signatures"] == "false"
+    assert untrue(judged(lines))["signatures"] == "false"
 
 
 def test_a_missing_record_leaves_the_chain_incomplete() -> None:
     writer = Writer()
     records = writer.whole(3)
     del records[2:4]
-    report = verify_export(export(writer, records), PIN)
+    report = judged(export(writer, records))
     assert report.exit_code == 3
     assert untrue(report)["chain"] == "incomplete"
     assert "lacks seq 2–3" in report.verdict("chain").problems[0].cause
@@ -340,14 +255,14 @@ def test_a_fork_is_found_wherever_it_stands() -> None:
     for place in range(2, len(records) + 1):
         lines = export(writer, records)
         lines.insert(place + 2, line(other))
-        report = verify_export(lines, PIN)
+        report = judged(lines)
         assert untrue(report)["forks"] == "false"
 
 
 def test_a_record_that_stands_twice_is_found() -> None:
     writer = Writer()
     records = writer.whole()
-    report = verify_export(export(writer, [*records, records[1]]), PIN)
+    report = judged(export(writer, [*records, records[1]]))
     assert untrue(report)["chain"] == "false"
     assert report.verdict("chain").problems[0].line == 7
 
@@ -356,7 +271,7 @@ def test_a_chain_whose_records_come_out_of_order_is_still_whole() -> None:
     writer = Writer()
     records = writer.whole(3)
     shuffled = [records[5], records[2], *records[:2], *records[3:5], *records[6:]]
-    assert verify_export(export(writer, shuffled), PIN).exit_code == 0
+    assert judged(export(writer, shuffled)).exit_code == 0
 
 
 def test_a_link_to_another_record_is_found() -> None:
@@ -367,13 +282,13 @@ def test_a_link_to_another_record_is_found() -> None:
     twin.write(specimens.DECISION, trace=None)
     # Its own chain would be sound; spliced into ours it names another record before it.
     records[2] = twin.write(specimens.COMPLETION, of=records[1].id)
-    assert untrue(verify_export(export(writer, records), PIN)) == {"chain": "false"}
+    assert untrue(judged(export(writer, records))) == {"chain": "false"}
 
 
 def test_nothing_may_follow_a_seal() -> None:
     writer = Writer()
     records = [*writer.whole(), *writer.call()]
-    assert untrue(verify_export(export(writer, records), PIN)) == {
+    assert untrue(judged(export(writer, records))) == {
         "chain": "false",
         "tail": "incomplete",
     }
@@ -393,7 +308,7 @@ def rotated(*, after: bool = False, declared: bool = True) -> Report:
     records += [*writer.call(), writer.write(specimens.SEAL)]
     lines = export(writer, records)
     lines.insert(2, writer.certificate(following))
-    return verify_export(lines, PIN)
+    return judged(lines)
 
 
 def test_a_rotated_key_hands_over_to_the_next() -> None:
@@ -410,7 +325,7 @@ def test_a_change_of_key_without_a_rotate_is_found() -> None:
 
 def test_an_open_chain_is_reported_as_open() -> None:
     writer = Writer()
-    report = verify_export(export(writer, writer.whole()[:-1]), PIN)
+    report = judged(export(writer, writer.whole()[:-1]))
     assert untrue(report) == {"tail": "incomplete"}
     assert report.exit_code == 3
 
@@ -424,17 +339,17 @@ def test_a_recovered_chain_ends_where_its_successor_found_it() -> None:
     # The successor's recovered record is its seq 0 here: only the dead chain is looked at.
     lines = export(dead, left)
     lines.insert(2, successor.certificate())
-    report = verify_export([*lines, line(found)], PIN)
+    report = judged([*lines, line(found)])
     causes = [p.cause for p in report.verdict("tail").problems]
     assert not any(dead.instance in cause for cause in causes)
-    lost = verify_export([*lines[:-1], line(found)], PIN)
+    lost = judged([*lines[:-1], line(found)])
     assert "its successor found more" in lost.verdict("tail").problems[0].cause
 
 
 def test_an_allowed_call_without_completion_is_unknown_and_decides_nothing() -> None:
     writer = Writer()
     records = [writer.start(), writer.write(specimens.DECISION), writer.write(specimens.SEAL)]
-    report = verify_export(export(writer, records), PIN)
+    report = judged(export(writer, records))
     assert untrue(report) == {"outcomes": "incomplete"}
     assert report.exit_code == 0
 
@@ -447,7 +362,7 @@ def test_duplicate_keys_in_a_signed_payload_are_found() -> None:
     signature = writer.signer.sign(seal.record_pae(payload))
     lines = export(writer, records)
     lines[3] = line(msgspec.structs.replace(records[1], payload=payload, signature=signature))
-    assert untrue(verify_export(lines, PIN))["form"] == "false"
+    assert untrue(judged(lines))["form"] == "false"
 
 
 def test_an_unknown_kind_counts_by_signature_and_chain() -> None:
@@ -457,7 +372,7 @@ def test_an_unknown_kind_counts_by_signature_and_chain() -> None:
     framed = seal.record_pae(payload)
     signature = writer.signer.sign(framed)
     records[3] = msgspec.structs.replace(records[3], payload=payload, signature=signature)
-    report = verify_export(export(writer, records), PIN)
+    report = judged(export(writer, records))
     assert untrue(report) == {"tail": "incomplete"}
     assert any("1 records are of kinds" in notice for notice in report.notices)
 
@@ -469,7 +384,7 @@ def test_the_envelope_may_not_name_another_key() -> None:
     lines.insert(2, other.certificate())
     signature = other.signer.sign(seal.record_pae(records[1].payload))
     lines[4] = line(msgspec.structs.replace(records[1], kid=other.signer.kid, signature=signature))
-    assert untrue(verify_export(lines, PIN))["signatures"] == "false"
+    assert untrue(judged(lines))["signatures"] == "false"
 
 
 @given(st.binary(max_size=400))

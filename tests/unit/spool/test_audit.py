@@ -18,7 +18,7 @@ from spool.entitlement import Entitlement
 from spool.scan import StoredRecord
 from spool.walk import Walk
 from tests import specimens
-from tests.unit.gateway.test_evidence import ISSUER, OTHER, PIN, Writer, root
+from tests.exports import ISSUER, OTHER, PIN, Writer, root
 from tests.unit.spool.on_disk import FILES, flip, offset_of, put_home, put_segment, zero
 
 ROOT = root().envelope + b"\n"

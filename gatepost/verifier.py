@@ -1,0 +1,192 @@
+"""The verifier without anything around it: ``python -m gatepost.verifier EXPORT --root sha256:…``.
+
+Owns: reading an export line by line, what an auditor brings beside it (fingerprint, an earlier
+checkpoint, witness keys), the report as plain text or JSON, the exit code. Refuses: any network,
+store or spool, and any default for the root: it is given, or nothing is verified. The checks
+themselves are ``gateway.evidence``.
+
+It runs with ``pynacl`` and ``msgspec`` alone, on a machine that has nothing else of the project.
+``gatepost verify`` is the same with a progress bar and colours.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import re
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO, Final, cast
+
+import msgspec
+
+from gateway import limits, note
+from gateway.errors import DocumentInvalid
+from gateway.evidence import VERDICTS, Asked, Auditor, Report
+
+_LINE_BYTES_MAX: Final = 2 * limits.POLICY_BUNDLE_BYTES_MAX
+_FINGERPRINT: Final = re.compile(r"sha256:[0-9a-f]{64}")
+_LINES_PER_UPDATE: Final = 512
+SUMMARIES: Final = {
+    0: "all proved",
+    1: "a check failed",
+    3: "nothing is false, but something is not proved (exit code 3)",
+}
+"""Exit code → what it says."""
+
+
+class Unusable(Exception):
+    """What was given cannot be used: exit code 2. The text says what, and why."""
+
+
+def check_root(text: str) -> str:
+    """``text`` if it is a fingerprint. Raises Unusable."""
+    if _FINGERPRINT.fullmatch(text) is None:
+        raise Unusable(f"--root {text!r} is not sha256: and 64 hex digits")
+    return text
+
+
+def asked_of(pin: Path | None, witnesses: Sequence[str], quorum: int | None) -> Asked:
+    """What the auditor brings. ``quorum``: None for all of ``witnesses``. Raises Unusable."""
+    keys: list[note.NoteKey] = []
+    for text in witnesses:
+        try:
+            key = note.parse_key(text)
+        except DocumentInvalid as error:
+            raise Unusable(f"--witness {text!r}: {error}") from error
+        if not key.cosigns:
+            raise Unusable(f"--witness {text!r}: it is the key of a log, not of a witness")
+        if key.public in {one.public for one in keys}:
+            raise Unusable(f"--witness {text!r}: the same key stands there twice")
+        keys.append(key)
+    wanted = len(keys) if quorum is None else quorum
+    if quorum is not None and not 1 <= quorum <= len(keys):
+        raise Unusable(f"--quorum {quorum}: there are {len(keys)} witnesses")
+    pinned = None if pin is None else _read_note(pin)
+    return Asked(pin=pinned, witnesses=tuple(keys), quorum=max(wanted, 1))
+
+
+def _read_note(path: Path) -> str:
+    try:
+        text = path.read_bytes()[: note.NOTE_BYTES_MAX + 1].decode()
+        note.parse(text)
+    except (OSError, UnicodeDecodeError, DocumentInvalid) as error:
+        raise Unusable(f"--pin {path}: {error}") from error
+    return text
+
+
+def audited(export: Path, root: str, asked: Asked, progress: Callable[[int], None]) -> Report:
+    """The report on the file ``export``, gzip or not. ``progress``: told the bytes read so far.
+
+    Raises Unusable.
+    """
+    auditor = Auditor(root, asked)
+    try:
+        with _opened(export) as (raw, lines):
+            for number, line in enumerate(_lines(lines)):
+                auditor.add(line)
+                if number % _LINES_PER_UPDATE == 0:
+                    progress(raw.tell())
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise Unusable(f"{export}: the gzip data is cut or damaged: {error}") from error
+    except OSError as error:
+        raise Unusable(f"{export}: {error.strerror or error}") from error
+    return auditor.report()
+
+
+@contextmanager
+def _opened(export: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
+    """The file itself, for progress, and what to read lines from."""
+    with export.open("rb") as raw:
+        if raw.read(2) != b"\x1f\x8b":
+            raw.seek(0)
+            yield raw, raw
+            return
+        raw.seek(0)
+        with gzip.open(raw) as unpacked:
+            yield raw, cast("BinaryIO", unpacked)
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """Lines with their newlines; an endless line is cut, and then fails its form check."""
+    while line := file.readline(_LINE_BYTES_MAX):
+        yield line
+
+
+def told(report: Report) -> Iterator[str]:
+    """What stands beside the verdicts, a line each: what it is about, first what is wrong."""
+    if report.cause is not None:
+        name, problem = report.cause
+        yield f"first: {name}: {_where(problem.line)}{problem.cause}"
+    for verdict in report.verdicts:
+        for problem in verdict.problems:
+            yield f"{verdict.name}: {_where(problem.line)}{problem.cause}"
+        left = verdict.problem_count - len(verdict.problems)
+        if left > 0:
+            yield f"{verdict.name}: and {left} more"
+    grades = report.grades
+    yield (
+        f"times of records: {grades.cosigned} seen by witnesses (T2), {grades.bracketed} with"
+        f" the time of arrival in the log (T1), {grades.claimed} claimed only (T0)"
+    )
+    if report.anchor is not None:
+        anchor = report.anchor
+        seen = "".join(f", seen by {one.name} at {one.time}" for one in anchor.cosigned)
+        yield f"anchored until: {anchor.size} leaves of {anchor.origin}, root {anchor.root}{seen}"
+    for notice in report.notices:
+        yield f"note: {notice}"
+
+
+def heading(report: Report) -> str:
+    """What was looked at."""
+    kind = "complete export" if report.complete else "export"
+    return (
+        f"{kind}: {report.records} records of {report.instances} instances,"
+        f" {report.lines} lines; root {report.fingerprint}"
+    )
+
+
+def _where(line: int | None) -> str:
+    return "" if line is None else f"line {line}: "
+
+
+def _plain(report: Report) -> Iterator[str]:
+    yield heading(report)
+    for verdict in report.verdicts:
+        meaning = VERDICTS[verdict.name]
+        yield f"  {verdict.name:<14}{verdict.state:<16}{verdict.counted:>9}  {meaning}"
+    yield from told(report)
+    yield SUMMARIES[report.exit_code]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Verify an export; returns the exit code."""
+    parser = argparse.ArgumentParser("python -m gatepost.verifier", description=__doc__)
+    parser.add_argument("export", type=Path)
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--pin", type=Path)
+    parser.add_argument("--witness", action="append", default=[])
+    parser.add_argument("--quorum", type=int)
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args(arguments)
+    try:
+        asked = asked_of(given.pin, given.witness, given.quorum)
+        report = audited(given.export, check_root(given.root), asked, lambda _: None)
+    except Unusable as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    if given.json:
+        print(msgspec.json.encode(report).decode())
+    else:
+        for line in _plain(report):
+            # The words of an export are shown to a terminal, and not obeyed by it.
+            shown = "".join(one if one.isprintable() else "?" for one in line) + "\n"
+            sys.stdout.buffer.write(shown.encode(errors="replace"))
+    return report.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())
