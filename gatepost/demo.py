@@ -154,7 +154,7 @@ def _play(place: Path, console: Console) -> Verdict:
         client = operator(home, central)
         verdict.records = _records(client, len(verdict.rows))
         verdict.daemon_exit = daemon.child.stop()
-        client.save("/v1/exports", audit / "export.ndjson")
+        client.save("/v1/exports?complete=1", audit / "export.ndjson")
     # The verifier gets the export and the fingerprint; store and spool are gone.
     shutil.rmtree(home.directory)
     report.calls(console, verdict.rows)

@@ -20,9 +20,9 @@ from litestar.response import Stream
 from central import web
 from central.errors import Refused
 from central.record_store.certificates import CertificateAnswer
+from central.record_store.export import Pinned
 from central.record_store.filters import Query, read_query
 from central.record_store.instances import InstanceItem
-from central.record_store.logs import Log
 from central.record_store.query import Page, RecordDetail
 from central.record_store.senders import Call
 from central.record_store.service import Place, RecordStore
@@ -31,6 +31,7 @@ from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _NAME_BYTES_MAX: Final = 128
+_EXPORT_OPTIONS: Final = frozenset({"complete", "from"})
 
 
 @post("/v1/certificates", status_code=201, request_max_body_size=limits.ENROL_BYTES_MAX)
@@ -101,13 +102,17 @@ async def instances(
 async def exports(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> Response[bytes] | Stream:
-    """NDJSON for an offline verifier: roots, certificates, then records in leaf order. Takes the
-    filters of ``/v1/records``; gzip where ``Accept-Encoding`` names it."""
-    place, wanted = await _asked(request, record_store, "exports")
+    """NDJSON for an offline verifier: roots, certificates, records in leaf order with what the
+    log proves of them, and a checkpoint. Takes the filters of ``/v1/records``; without any,
+    ``complete=1`` gives every leaf of the log. ``from``: the size of a checkpoint that you have, to
+    be led from there to this one. gzip where ``Accept-Encoding`` names it."""
+    given = dict(request.query_params.multi_items())
+    place, wanted = await _asked(request, record_store, "exports", _EXPORT_OPTIONS)
     if wanted.cursor is not None:
         raise Refused("bad_filter", "an export is not paged")
-    log = await record_store.log(place)
-    lines = _export(record_store, log, wanted)
+    pinned = await record_store.pin(place)
+    old_size = _old_size(given.get("from"), pinned)
+    lines = _export(record_store, pinned, None if _complete(given) else wanted, old_size)
     headers = {"Gatepost-Version": web.VERSION, "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
@@ -115,13 +120,40 @@ async def exports(
     return Stream(lines, media_type=web.NDJSON, headers=headers)
 
 
-async def _export(store: RecordStore, log: Log | None, wanted: Query) -> AsyncIterator[bytes]:
-    yield await store.export_head(log)
+def _complete(given: dict[str, str]) -> bool:
+    """Whether every leaf is asked for. Raises Refused (``bad_filter``)."""
+    if "complete" not in given:
+        return False
+    if given["complete"] != "1":
+        raise Refused("bad_filter", "complete is 1, or not there")
+    if given.keys() - {"complete", "from", "tenant", "region"}:
+        raise Refused("bad_filter", "a complete export has no filter")
+    return True
+
+
+def _old_size(text: str | None, pinned: Pinned | None) -> int | None:
+    """The size that a consistency proof begins at. Raises Refused (``bad_filter``)."""
+    if text is None:
+        return None
+    largest = 0 if pinned is None else pinned.log.size
+    if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= largest):
+        raise Refused("bad_filter", f"from is a number of leaves, up to {largest}")
+    return int(text)
+
+
+async def _export(
+    store: RecordStore, pinned: Pinned | None, wanted: Query | None, old_size: int | None
+) -> AsyncIterator[bytes]:
+    """``wanted``: None for every leaf."""
+    yield await store.export_head(pinned)
+    if pinned is None:
+        return
     after: int | None = -1
-    while log is not None and after is not None:
-        found = await store.export_page(log, wanted, after)
+    while after is not None:
+        found = await store.export_page(pinned, wanted, after)
         yield found.lines
         after = found.after
+    yield await store.export_tail(pinned, old_size)
 
 
 async def _gzipped(lines: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
@@ -140,12 +172,21 @@ async def _call(request: web.HttpRequest) -> Call:
     )
 
 
-async def _asked(request: web.HttpRequest, store: RecordStore, what: str) -> tuple[Place, Query]:
-    """Who may see what is asked; the look is written down before anything is shown."""
+async def _asked(
+    request: web.HttpRequest,
+    store: RecordStore,
+    what: str,
+    options: frozenset[str] = frozenset(),
+) -> tuple[Place, Query]:
+    """Who may see what is asked; the look is written down before anything is shown.
+
+    ``options``: parameters that are no filters, and the caller's to read.
+    """
     authorization = request.headers.get("authorization")
     parameters = list(request.query_params.multi_items())
     tenant = next((value for name, value in parameters if name == "tenant"), None)
-    wanted = read_query((name, value) for name, value in parameters if name != "tenant")
+    others = options | {"tenant"}
+    wanted = read_query((name, value) for name, value in parameters if name not in others)
     place = store.auditor(authorization, tenant, wanted.region)
     noted = msgspec.json.encode(parameters).decode()
     await store.note_look(authorization, place, what, noted)

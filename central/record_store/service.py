@@ -28,6 +28,7 @@ from central.record_store import (
     schema,
 )
 from central.record_store.certificates import CertificateAnswer
+from central.record_store.export import ExportPage, Pinned
 from central.record_store.filters import Query
 from central.record_store.ingest import Arrival, ingest
 from central.record_store.instances import InstanceItem
@@ -199,19 +200,29 @@ class RecordStore:
         """The proof that a record is in its log. Raises Refused (``not_found``)."""
         return await self.database.read(lambda c: publication.record_proof(c, _log(c, place), name))
 
-    async def log(self, place: Place) -> Log | None:
-        """The log with its size now: what an export is cut at."""
-        return await self.database.read(lambda c: _log(c, place))
+    # -- exports ---------------------------------------------------------------------------
 
-    async def export_head(self, log: Log | None) -> bytes:
-        """The first lines of an export: roots and certificates."""
+    async def pin(self, place: Place) -> Pinned | None:
+        """The checkpoint that an export of ``place`` is cut at; None before the first leaf."""
+        return await self.database.read(lambda c: export.pin(c, _log(c, place)))
+
+    async def export_head(self, pinned: Pinned | None) -> bytes:
+        """The first lines of an export: roots and what else is signed."""
         roots = b"".join(line + b"\n" for line in self._root_files.exact_envelopes())
-        if log is None:
+        if pinned is None:
             return roots
-        return roots + await self.database.read(lambda c: export.certificate_lines(c, log))
+        return roots + await self.database.read(lambda c: export.head_lines(c, pinned.log))
 
-    async def export_page(self, log: Log, wanted: Query, after: int) -> export.ExportPage:
+    async def export_page(self, pinned: Pinned, wanted: Query | None, after: int) -> ExportPage:
+        """The next records, or leaves where ``wanted`` is None."""
+        log = pinned.log
+        if wanted is None:
+            return await self.database.read(lambda c: export.leaf_page(c, log, after))
         return await self.database.read(lambda c: export.record_page(c, log, wanted, after))
+
+    async def export_tail(self, pinned: Pinned, old_size: int | None) -> bytes:
+        """The last lines of an export."""
+        return await self.database.read(lambda c: export.tail_lines(c, pinned, old_size))
 
 
 def _log(connection: sqlite3.Connection, place: Place) -> Log | None:

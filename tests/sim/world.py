@@ -285,7 +285,7 @@ class World:
     async def _check(self) -> None:
         for fault in self.central.faults:
             self.ledger.violate("faults", f"central: {fault!r}")
-        export = await self.central.operate("GET", "/v1/exports")
+        export = await self.central.operate("GET", "/v1/exports?complete=1")
         FinalCheck(self.ledger, self.central, self.publisher.versions, self.issuer).run(export)
 
     def _outcome(self) -> Outcome:

@@ -14,11 +14,20 @@ from central.record_store import filters
 from central.record_store.filters import read_query
 from central.record_store.logs import find_log
 from central.record_store.query import page_statement
+from gateway import checkpoint, note
 from gateway.documents import Envelope
-from gateway.evidence import verify_export
+from gateway.envelope_line import is_record
+from gateway.evidence import Asked, verify_export
 from gateway.timestamp import time_text
 from tests import specimens
-from tests.unit.central.deployment import NOW_US, Daemon, Deployment, root_document
+from tests.unit.central.deployment import (
+    NOW_US,
+    REGION,
+    TENANT,
+    Daemon,
+    Deployment,
+    root_document,
+)
 
 CALLS = 25
 
@@ -279,9 +288,14 @@ def export(filled: Filled, **params: str | int) -> list[bytes]:
 
 
 def test_an_export_is_proved_by_the_offline_verifier(filled: Filled) -> None:
-    report = verify_export(export(filled), root_document().digest)
+    report = verify_export(export(filled, complete=1), root_document().digest)
     assert report.exit_code == 0
     assert report.records == len(filled.sealed)
+    assert report.complete
+    # Every record and the certificate.
+    assert report.verdict("inclusion").counted == len(filled.sealed) + 1
+    assert report.anchor is not None
+    assert report.anchor.size == len(filled.sealed) + 1
 
 
 def test_one_flipped_byte_of_an_export_is_found(filled: Filled) -> None:
@@ -295,14 +309,77 @@ def test_an_export_of_some_records_is_sound_and_says_what_it_lacks(filled: Fille
     assert (report.records, report.exit_code) == (5, 3)
     states = {v.name: v.state for v in report.verdicts}
     assert (states["signatures"], states["entitlement"]) == ("true", "true")
+    assert (states["inclusion"], report.verdict("inclusion").counted) == ("true", 5)
     assert (states["chain"], states["tail"]) == ("incomplete", "incomplete")
+    assert not report.complete
 
 
 def test_an_export_of_many_pages_is_whole(filled: Filled, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = export(filled)
     monkeypatch.setattr("gateway.limits.EXPORT_PAGE_RECORDS", 7)
-    assert export(filled) == whole
-    assert len(export(filled, category="pii.email")) == 2 + 16
+    paged = export(filled)
+    records = [line for line in whole if is_record(line)]
+    assert [line for line in paged if is_record(line)] == records
+    assert verify_export(paged, root_document().digest).exit_code == 0
+    found = export(filled, category="pii.email")
+    assert len([line for line in found if is_record(line)]) == 16
+
+
+def test_a_complete_export_is_cut_where_a_page_is_full(
+    filled: Filled, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = export(filled, complete=1)
+    monkeypatch.setattr("gateway.limits.EXPORT_PAGE_BYTES", 10_000)
+    paged = export(filled, complete=1)
+    assert len(paged) > len(whole) + 5
+    assert verify_export(paged, root_document().digest).exit_code == 0
+
+
+def test_an_export_leads_from_the_checkpoint_that_its_auditor_has(filled: Filled) -> None:
+    path = f"/log/{TENANT}/{REGION}/1/checkpoint"
+    seen = filled.http.get(path, headers=filled.as_person("audrey")).text
+    size = checkpoint.read(note.parse(seen).text).size
+    later = Daemon(filled, 2).ready()
+    later.ship(later.start(), later.decision())
+    asked = Asked(pin=seen)
+    led = verify_export(
+        export(filled, kind="start", **{"from": size}), root_document().digest, asked
+    )
+    assert (led.verdict("consistency").state, led.verdict("consistency").counted) == ("true", 1)
+    unasked = verify_export(export(filled, kind="start"), root_document().digest, asked)
+    assert unasked.verdict("consistency").state == "incomplete"
+    whole = verify_export(export(filled, complete=1), root_document().digest, asked)
+    assert whole.verdict("consistency").state == "true"
+
+
+def test_what_a_store_set_aside_is_in_a_complete_export(filled: Filled) -> None:
+    daemon, twin = Daemon(filled, 2).ready(), Daemon(filled, 2)
+    daemon.ship(daemon.start(), daemon.decision())
+    twin.start()
+    daemon.ship(twin.decision(trace=None))
+    daemon.ship_lines([b"no envelope at all"])
+    report = verify_export(export(filled, complete=1), root_document().digest)
+    assert report.verdict("inclusion").state == "true"
+    assert report.verdict("forks").state == "false"
+    assert report.verdict("forks").problem_count == 1
+    assert report.cause is not None
+    assert "another record was signed for seq 1" in report.cause[1].cause
+
+
+@pytest.mark.parametrize(
+    "params",
+    [
+        {"complete": "0"},
+        {"complete": "1", "person": "person-1"},
+        {"complete": "1", "limit": "5"},
+        {"from": "x"},
+        {"from": "1000000"},
+        {"from": "-1"},
+    ],
+)
+def test_an_export_that_cannot_be_is_refused(filled: Filled, params: dict[str, str]) -> None:
+    answer = filled.http.get("/v1/exports", params=params, headers=filled.as_person("audrey"))
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_filter")
 
 
 def test_an_export_is_compressed_for_who_asks(filled: Filled) -> None:
