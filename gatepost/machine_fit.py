@@ -51,12 +51,6 @@ def problems(config: SidecarConfig) -> Iterator[Problem]:
     yield from _loadable(config)
     if not config.routes:
         yield Problem("routes", "is empty: every call would be turned away", fatal=True)
-    if not config.spool.require_checkpoint:
-        yield Problem(
-            "spool.require_checkpoint",
-            "is false: records are deleted on the store's word, without a log checkpoint",
-            fatal=False,
-        )
 
 
 def _trust(config: SidecarConfig) -> Iterator[Problem]:

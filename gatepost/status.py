@@ -71,8 +71,7 @@ def rows(seen: DaemonStatus) -> Iterator[tuple[str, Text]]:
         yield "turned away", cell(_counts(turned_away))
     yield "spool", cell(_spool(spool))
     yield "shipping", cell(_shipping(shipping))
-    if not seen.require_checkpoint:
-        yield "checkpoints", cell("not required: the store's word is trusted", "yellow")
+    yield "log", _log(shipping)
     for listener in seen.listeners:
         yield "listening", cell(f"{listener.name}  {listener.address}")
     yield from _recovery(seen.recovery)
@@ -84,6 +83,14 @@ def rows(seen: DaemonStatus) -> Iterator[tuple[str, Text]]:
                 f"credential {credential.id}",
                 cell(credential.problem or credential.warning or ""),
             )
+
+
+def _log(shipping: ShipStatus) -> Text:
+    if shipping.unproven is not None:
+        return cell(shipping.unproven, "red")
+    if shipping.log_seen is None:
+        return cell("no checkpoint seen yet", "yellow")
+    return cell(f"{shipping.log_seen.size} leaves proved of {shipping.log_seen.origin}")
 
 
 def _certificate(instance: InstanceStatus) -> Text:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import anyio
 
 from gateway import documents, seal
-from gateway.documents import Envelope, KeyCert, RequestOf
+from gateway.documents import Envelope, KeyCert, LogSeen, RequestOf
 from gateway.identifier import INSTANCE_BYTES, instance_id
 from gateway.ports import Entropy, WallClock
 from gateway.signed_request import sign_request
@@ -61,7 +61,13 @@ class Instance:
         return max(0.0, (now_us - time_micros(self.certificate.not_after)) / 1e6)
 
     def sign_call(
-        self, audience: str, method: str, path: str, body: bytes, of: RequestOf | None
+        self,
+        audience: str,
+        method: str,
+        path: str,
+        body: bytes,
+        of: RequestOf | None,
+        log_seen: LogSeen | None,
     ) -> str:
         """The ``Gatepost-Signed`` value for one call to a central service."""
         return sign_request(
@@ -73,6 +79,7 @@ class Instance:
             body=body,
             now_us=self._clock.wall_us(),
             of=of,
+            log_seen=log_seen,
         )
 
     def sign_document(self, payload_type: str, document: documents.Document) -> Envelope:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import anyio
 
 from gateway import __version__, documents, limits, record
+from gateway.acknowledgement import LogKeys
 from gateway.documents import Envelope, KeyCert, RequestOf
 from gateway.errors import ConfigInvalid, TurnAway
 from gateway.inflight import InFlight
@@ -33,7 +34,9 @@ from sidecar.outside import Outside
 from sidecar.recent import RecentDecisions
 from sidecar.upkeep import Upkeep
 from spool import recover
+from spool.prove import Prover
 from spool.recover import DeadInstance, LeftAlone, find_dead, newest
+from spool.seen import SeenLog
 from spool.ship import Shipper
 from spool.spool import Spool
 
@@ -52,6 +55,7 @@ class Parts:
         self.outside = outside
         self.log = log
         self.instance = Instance(outside.entropy, outside.clock)
+        self.seen = SeenLog(outside.disk, config.spool.directory)
         self.tally = Tally()
         self.recent = RecentDecisions()
         self.scribe = Scribe(
@@ -64,7 +68,7 @@ class Parts:
         )
         self.in_flight = InFlight(key_usable=self.key_usable)
         central = config.central
-        self.store = self._service(central.store_url or central.url)
+        self.store = self._service(central.store_url or central.url, keeps_log=True)
         # Chain-heads are posted whether or not shipping works: they share no connection with it.
         self.heads = self._service(central.store_url or central.url)
         self.issuer = self._service(central.issuer_url or central.url)
@@ -82,11 +86,12 @@ class Parts:
         self.enroller: Enroller
         self.upkeep: Upkeep
 
-    def _service(self, url: str) -> CentralService:
+    def _service(self, url: str, *, keeps_log: bool = False) -> CentralService:
         audience = self.config.central.audience
 
         def sign(method: str, path: str, content: bytes, of: RequestOf | None) -> str:
-            return self.instance.sign_call(audience, method, path, content, of)
+            seen = self.seen.stated() if keeps_log else None
+            return self.instance.sign_call(audience, method, path, content, of, seen)
 
         return CentralService(
             url,
@@ -246,6 +251,13 @@ class Parts:
 
     # -- policy -------------------------------------------------------------------------------
 
+    def log_keys(self) -> LogKeys | None:
+        """Who may speak for the store's log, by the trusted root; None before there is one."""
+        root = self.policy.root
+        if root is None:
+            return None
+        return LogKeys(log=role_keys(root, "log"), revocation=role_keys(root, "revocation"))
+
     def issuer_keys(self) -> dict[str, bytes]:
         """Keys that may sign certificates, by the trusted root; none before there is one."""
         root = self.policy.root
@@ -314,6 +326,7 @@ async def build_parts(
 
 async def _open_spool(parts: Parts, found: Found) -> None:
     config, outside = parts.config, parts.outside
+    await parts.seen.load()
     parts.dead, left_alone = found
     parts.note_left_alone(left_alone)
     parts.continues = newest(parts.dead)
@@ -327,6 +340,7 @@ async def _open_spool(parts: Parts, found: Found) -> None:
         dead_bytes=sum(dead.bytes_used for dead in parts.dead),
         left_alone_bytes=sum(left.bytes_used for left in left_alone),
         timer=lambda: outside.clock.mono_us() / 1e6,
+        before_delete=parts.seen.keep,
     )
 
 
@@ -370,6 +384,7 @@ def _connect(parts: Parts) -> None:
         clock=outside.clock,
         may_ship=parts.instance.may_ship,
         post_certificate=parts.post_certificate,
+        prover=Prover(parts.seen, (config.tenant, config.region), parts.log_keys),
         dead=parts.dead,
     )
     parts.upkeep = Upkeep(
@@ -379,6 +394,7 @@ def _connect(parts: Parts) -> None:
         tally=parts.tally,
         store=parts.heads,
         shipper=parts.shipper,
+        seen=parts.seen,
         post_certificate=parts.post_certificate,
         clock=outside.clock,
         log=parts.log,

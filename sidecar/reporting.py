@@ -75,5 +75,4 @@ def daemon_status(
         shipping=shipping,
         recovery=parts.recovery,
         credentials=credentials,
-        require_checkpoint=config.spool.require_checkpoint,
     )

@@ -69,4 +69,3 @@ class DaemonStatus(msgspec.Struct, frozen=True, kw_only=True):
     shipping: ShipStatus
     recovery: RecoveryStatus
     credentials: tuple[CredentialStatus, ...]
-    require_checkpoint: bool

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import anyio
 
 from gateway import documents, limits
-from gateway.documents import ChainHead, Envelope
+from gateway.documents import ChainHead, Envelope, LogSeen
 from gateway.errors import DocumentInvalid, TurnAway
 from gateway.ports import Service, ServiceAnswer, ServiceUnreachable, WallClock
 from gateway.recording import Scribe
@@ -31,6 +32,7 @@ from sidecar import journal
 from sidecar.eventlog import EventLog
 from sidecar.instance import Instance
 from spool.ranges import NONE, SeqRanges
+from spool.seen import SeenLog
 from spool.ship import Shipper
 from spool.spool import Spool
 
@@ -50,6 +52,7 @@ class Upkeep:
         tally: Tally,
         store: Service,
         shipper: Shipper,
+        seen: SeenLog,
         post_certificate: Callable[[str], Awaitable[None]],
         clock: WallClock,
         log: EventLog,
@@ -60,6 +63,8 @@ class Upkeep:
         self._tally = tally
         self._store = store
         self._shipper = shipper
+        self._seen = seen
+        self._seen_recorded: LogSeen | None = None
         self._post_certificate = post_certificate
         self._clock = clock
         self._log = log
@@ -69,12 +74,14 @@ class Upkeep:
         self._writing = anyio.Lock()
 
     async def run_heartbeats(self) -> None:
-        """A heartbeat whenever turn-aways were counted since the last, every 15 minutes at most."""
+        """A heartbeat whenever turn-aways were counted or the log was seen to grow since the last,
+        every 15 minutes at most."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._write_what_is_owed)
             while True:
                 await anyio.sleep(limits.HEARTBEAT_SECONDS_MAX)
-                if self._tally.turned_away_total != self._turned_away_recorded:
+                counted = self._tally.turned_away_total != self._turned_away_recorded
+                if counted or self._seen.stated() != self._seen_recorded:
                     await self.heartbeat(None)
 
     async def _write_what_is_owed(self) -> None:
@@ -94,7 +101,7 @@ class Upkeep:
     async def _write(self, certificate: Envelope | None) -> bool:
         """Whether it was written; a certificate that was is owed no longer."""
         spool = self._spool
-        counted = self._tally.turned_away_total
+        counted, seen = self._tally.turned_away_total, self._seen.stated()
         draft = journal.heartbeat(
             self._scribe,
             self._clock.wall_us(),
@@ -102,7 +109,7 @@ class Upkeep:
             record_hash=self._durable_hash(),
             acked_seq=spool.acked_seq,
             counters=self._tally.counters(),
-            log_seen=None,
+            log_seen=seen,
             certificate=certificate,
         )
         try:
@@ -110,7 +117,7 @@ class Upkeep:
         except TurnAway as failed:
             self._not_written(failed.code)
             return False
-        self._turned_away_recorded = counted
+        self._turned_away_recorded, self._seen_recorded = counted, seen
         if certificate is not None:
             self._owed.popleft()
         if not self._owed and self._owing.is_set():
@@ -131,6 +138,9 @@ class Upkeep:
         await self._instance.certified.wait()
         while True:
             await self.post_chain_head()
+            # A disk that fails is found by the spool; what was seen is written again in a minute.
+            with suppress(OSError):
+                await self._seen.keep()
             with anyio.move_on_after(limits.CHAIN_HEAD_SECONDS):
                 await self._shipper.wait_back()
 
@@ -143,7 +153,7 @@ class Upkeep:
             record_hash=self._durable_hash(),
             acked_seq=spool.acked_seq,
             counters=self._tally.counters(),
-            log_seen=None,
+            log_seen=self._seen.stated(),
         )
         missing = (await self._said_of(head)).through(head.acked_seq)
         fresh = await self._shipper.heard(missing)

@@ -21,15 +21,13 @@ class SpoolConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     ``spool_bytes_max``: whole segments, prepared ones, quarantine and what dead instances left.
     In a container it must stay below 0.8 of the volume's limit: passing that limit evicts the
     pod and takes the spool with it. ``spool_free_bytes_min``: no new segment when the volume has
-    less. ``require_checkpoint``: nothing is deleted before the store's checkpoint covers it.
-    ``ship_linger_seconds``: how long a batch that is not full may wait for more records.
+    less. ``ship_linger_seconds``: how long a batch that is not full may wait for more records.
     """
 
     directory: str = "/var/lib/gatepost/spool"
     spool_bytes_max: int = limits.SPOOL_BYTES_MAX
     segment_bytes: int = limits.SEGMENT_BYTES
     spool_free_bytes_min: int = limits.SPOOL_FREE_BYTES_MIN
-    require_checkpoint: bool = False
     ship_linger_seconds: float = limits.SHIP_LINGER_SECONDS
 
 

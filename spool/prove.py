@@ -50,8 +50,10 @@ class Prover:
                 shown, leading = answer.checkpoint, answer.consistency or []
                 await self.seen.contradict(shown, leading, error.detail)
             return frozenset()
-        self.trouble = None
         self.seen.saw(proven.opened)
+        resolved = (one.seq for one in records if one.seq <= answer.through_seq)
+        bare = next((seq for seq in resolved if seq not in proven.seqs), None)
+        self.trouble = None if bare is None else f"the store proves nothing of seq {bare}"
         return proven.seqs
 
 

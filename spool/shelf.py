@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 
@@ -44,6 +44,7 @@ class Shelf:
         quota: Quota,
         times: CommitTimes,
         timer: Callable[[], float],
+        before_delete: Callable[[], Awaitable[None]],
     ) -> None:
         self.directory = directory
         self.bases: list[int] = []
@@ -59,6 +60,7 @@ class Shelf:
         self._quota = quota
         self._times = times
         self._timer = timer
+        self._before_delete = before_delete
         self._active: Segment | None = None
         self._ended_at = 0
         self._prepared: deque[Prepared] = deque()
@@ -236,6 +238,8 @@ class Shelf:
         return min(self._trim_through, self.kept_from - 1)
 
     async def _unlink(self, base_seq: int) -> None:
+        await self._before_delete()
+
         def unlink(files: FileSystem) -> None:
             remove_if_there(files, self.path(base_seq))
             files.sync_directory(self.directory)

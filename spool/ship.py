@@ -25,6 +25,7 @@ from spool import retry
 from spool.batch import LINES_PER_STEP, Body, BodyBuilder
 from spool.config import SpoolConfig
 from spool.post import Poster, Refused, Taken
+from spool.prove import Prover
 from spool.ranges import SeqRanges
 from spool.recover import DeadInstance
 from spool.retry import Delayed
@@ -33,14 +34,13 @@ from spool.source import DeadSource, LiveSource, Source, remove_when_done
 from spool.spool import Spool
 from spool.status import DeadStatus, QuarantineStatus, ShipStatus, ship_alarms
 
-_UNPROVEN = "the store's answers carry no proof that is checked yet (require_checkpoint is set)"
-
 
 class Shipper:
     """Ships the live spool and the dead instances that it was given, at the start or later.
 
     ``may_ship``: whether this instance is certified; call ``wake`` when that changes.
     ``post_certificate``: posts to the store what it lacks of an instance (answer 412).
+    ``prover``: nothing counts as taken before the store's log is proved to hold it.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class Shipper:
         clock: WallClock,
         may_ship: Callable[[], bool],
         post_certificate: Callable[[str], Awaitable[None]],
+        prover: Prover,
         dead: Sequence[DeadInstance] = (),
     ) -> None:
         self._spool = spool
@@ -60,9 +61,10 @@ class Shipper:
         self._entropy = entropy
         self._clock = clock
         self._may_ship = may_ship
-        self._poster = Poster(service, clock, spool.instance, post_certificate)
+        self._prover = prover
+        self._poster = Poster(service, clock, spool.instance, post_certificate, prover)
         self._live = LiveSource(spool)
-        self._dead = [DeadSource(spool.disk, one) for one in dead]
+        self._dead = [self._dead_source(one) for one in dead]
         self._turn = 0
         self._wake = anyio.Event()
         self._nudge = anyio.Event()
@@ -81,8 +83,6 @@ class Shipper:
         self._last_error: str | None = None
         self._last_status: int | None = None
         self._next_attempt: float | None = None
-        if config.require_checkpoint:
-            spool.trim_blocked = _UNPROVEN
 
     def __repr__(self) -> str:
         return f"Shipper(state={self._state!r}, backlog={self.backlog_records})"
@@ -98,12 +98,15 @@ class Shipper:
         """Those whose directory is still there."""
         return [source.dead for source in self._dead]
 
+    def _dead_source(self, dead: DeadInstance) -> DeadSource:
+        return DeadSource(self._spool.disk, dead, self._prover.seen.keep)
+
     def _sources(self) -> list[Source]:
         return [*self._dead, self._live]
 
     def take_in(self, found: Sequence[DeadInstance]) -> None:
         """Ship these dead instances too; those found before the start come with the constructor."""
-        self._dead += [DeadSource(self._spool.disk, one) for one in found]
+        self._dead += [self._dead_source(one) for one in found]
         self._dead_since = anyio.current_time()
         self._count_dead_bytes()
         self.wake()
@@ -334,7 +337,7 @@ class Shipper:
         self._failures = self._poisoned = 0
         self._last_success = self._dead_since = anyio.current_time()
         self._succeeded = True
-        await source.resolve(through_seq, trim=not self._config.require_checkpoint)
+        await source.resolve(through_seq)
 
     async def _doubt(self, source: Source, body: Body, refused: Refused) -> None:
         """Halve, until one record stands alone; after its last refusal set it aside."""
@@ -353,7 +356,7 @@ class Shipper:
         window.set_aside()
         self._poisoned += 1
         self._counts["set_aside"] += 1
-        await source.resolve(stored.seq, trim=not self._config.require_checkpoint)
+        await source.resolve(stored.seq)
 
     # -- status ---------------------------------------------------------------------------
 
@@ -384,6 +387,9 @@ class Shipper:
             set_aside=counts["set_aside"],
             resent=self._live.resend.resent,
             lost=self._live.resend.lost.count,
+            log_seen=self._prover.seen.stated(),
+            unproven=self._prover.trouble,
+            contradictions=self._prover.seen.contradictions,
             batch_records_max=self._live.window.size,
             drain_seconds_left=_seconds_until(self._drain_until, now),
             dead=dead,
@@ -393,6 +399,8 @@ class Shipper:
                 rejected=counts["rejected"],
                 set_aside=counts["set_aside"],
                 lost=self._live.resend.ever,
+                unproven=self._prover.trouble is not None,
+                contradicted=self._prover.contradicted,
                 refusing=self._poisoned >= limits.SHIP_POISONED_MAX,
                 blocked=any(source.blocked for source in self._sources()),
                 quarantined=sum(one.quarantine.files for one in dead),

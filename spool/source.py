@@ -8,6 +8,7 @@ still be lost must not be in the store first.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -45,8 +46,8 @@ class Source(Protocol):
     async def peek(self, records_max: int) -> list[StoredRecord]:
         """Up to ``records_max`` records that are not resolved yet, without moving on."""
 
-    async def resolve(self, through_seq: int, *, trim: bool) -> None:
-        """Records up to ``through_seq`` are done with; with ``trim`` they may be deleted."""
+    async def resolve(self, through_seq: int) -> None:
+        """Records up to ``through_seq`` are done with, and may be deleted."""
 
     async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
         """Keep a record that the store refuses, in the quarantine. Does not resolve it."""
@@ -93,7 +94,6 @@ class LiveSource:
         self._buffer: deque[StoredRecord] = deque()
         self._base: int | None = None
         self._offset = frame.PAGE_BYTES
-        self._trim = False
         self._damages: set[tuple[int, int]] = set()
         self._doubted = False
         self.resend = Resend()
@@ -118,7 +118,7 @@ class LiveSource:
         """Nothing more is to be learned of what the store has; what is to be sent again stays."""
         self._doubted = False
         self._keep()
-        await self._spool.acknowledge(self._spool.acked_seq, trim=self._trim)
+        await self._spool.acknowledge(self._spool.acked_seq)
 
     def forgotten(self, missing: SeqRanges) -> SeqRanges:
         """The store lacks ``missing``, all acknowledged: send again what of it is still on disk.
@@ -196,7 +196,7 @@ class LiveSource:
     async def _pass_over(self) -> None:
         """A record that no longer reads back must not hold up those around it for ever."""
         if not self._buffer and self.backlog_records:
-            await self.resolve(self._spool.durable_seq, trim=self._trim)
+            await self.resolve(self._spool.durable_seq)
 
     async def _take(self, chunk: Chunk) -> None:
         base = self._base or 0
@@ -208,14 +208,13 @@ class LiveSource:
                 self._damages.add((base, piece.offset))
                 await self._spool.note_damage(base, piece)
 
-    async def resolve(self, through_seq: int, *, trim: bool) -> None:
-        self._trim = trim
+    async def resolve(self, through_seq: int) -> None:
         sent = []
         while self._buffer and self._buffer[0].seq <= through_seq:
             sent.append(self._buffer.popleft().seq)
         self.resend.resolved(sent, self._spool.acked_seq, through_seq)
         self._keep()
-        await self._spool.acknowledge(through_seq, trim=trim)
+        await self._spool.acknowledge(through_seq)
 
     async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
         self.resend.withhold(stored.seq)
@@ -233,15 +232,18 @@ class LiveSource:
 
 
 class DeadSource:
-    """What a dead instance left, segment by segment."""
+    """What a dead instance left, segment by segment. ``before_delete``: see ``Spool.open``."""
 
-    def __init__(self, disk: Disk, dead: DeadInstance) -> None:
+    def __init__(
+        self, disk: Disk, dead: DeadInstance, before_delete: Callable[[], Awaitable[None]]
+    ) -> None:
         self.instance = dead.instance
         self.dead = dead
         self.window = Window()
         self.blocked_until = 0.0
         self.blocked: str | None = None
         self._disk = disk
+        self._before_delete = before_delete
         self._buffer: deque[StoredRecord] = deque()
         self._bases = deque(dead.bases)
         self._offset = frame.PAGE_BYTES
@@ -291,12 +293,13 @@ class DeadSource:
             self._left = len(self._buffer)
         return [self._buffer[index] for index in range(min(records_max, len(self._buffer)))]
 
-    async def resolve(self, through_seq: int, *, trim: bool) -> None:
+    async def resolve(self, through_seq: int) -> None:
         while self._buffer and self._buffer[0].seq <= through_seq:
             self._buffer.popleft()
             self._left -= 1
-        if trim:
-            await self.dead.trim(self._disk, through_seq)
+        if self.dead.bases and self.dead.last_seqs[0] <= through_seq:
+            await self._before_delete()
+        await self.dead.trim(self._disk, through_seq)
 
     async def set_aside(self, stored: StoredRecord, status: int, reason: str) -> None:
         self.dead.note_set_aside(

@@ -12,11 +12,12 @@ kernel may have marked the pages clean, and a second sync would report a success
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Final
 
 import anyio
+from anyio.lowlevel import checkpoint
 
 from gateway import limits
 from gateway.errors import TurnAway
@@ -50,6 +51,7 @@ class Spool:
         instance: str,
         lock: Lock,
         timer: Callable[[], float],
+        before_delete: Callable[[], Awaitable[None]],
     ) -> None:
         """Use ``open``, which makes the directory and takes its lock."""
         self.instance = instance
@@ -57,10 +59,18 @@ class Spool:
         self.disk = disk
         self.quota = Quota(config.spool_bytes_max, config.segment_bytes)
         self._times = CommitTimes()
-        self.shelf = Shelf(disk, config, self.directory, instance, self.quota, self._times, timer)
+        self.shelf = Shelf(
+            disk,
+            config,
+            self.directory,
+            instance,
+            self.quota,
+            self._times,
+            timer,
+            before_delete,
+        )
         self.failed = anyio.Event()
         self.acked_seq = -1
-        self.trim_blocked: str | None = None
         self.damaged_records = 0
         self.unresent_records = 0
         self._root = config.directory
@@ -100,6 +110,7 @@ class Spool:
         dead_bytes: int = 0,
         left_alone_bytes: int = 0,
         timer: Callable[[], float] = anyio.current_time,
+        before_delete: Callable[[], Awaitable[None]] = checkpoint,
     ) -> Spool:
         """A spool for a new instance, whose directory must not hold records yet.
 
@@ -108,11 +119,13 @@ class Spool:
         for a first segment the spool opens all the same, as full, so that they can be shipped.
         ``timer``: seconds, for the times in the status, also asked for in the disk's thread,
         where a loop's clock cannot be; that may tick in milliseconds besides, as uvloop's does.
+        ``before_delete``: awaited before each acknowledged segment is deleted; if it raises
+        OSError, the segment stays.
         Raises ConfigInvalid (place, rights, quota) and TurnAway (``disk_failed``).
         """
         check_config(config)
         lock = await home.make_home(disk, config.directory, instance)
-        spool = cls(disk, config, sealer, instance, lock, timer)
+        spool = cls(disk, config, sealer, instance, lock, timer, before_delete)
         spool.quota.dead_bytes = dead_bytes
         spool.quota.left_alone_bytes = left_alone_bytes
         try:
@@ -319,8 +332,8 @@ class Spool:
 
     # -- shipping and the end -------------------------------------------------------------
 
-    async def acknowledge(self, through_seq: int, *, trim: bool) -> None:
-        """The store has resolved every record up to ``through_seq``; with ``trim`` they may go.
+    async def acknowledge(self, through_seq: int) -> None:
+        """The store keeps every record up to ``through_seq``, which may be deleted.
 
         Never beyond ``durable_seq``: what is not durable cannot have been sent. ``acked_seq`` never
         falls, not even when the store has lost what it acknowledged.
@@ -328,8 +341,7 @@ class Spool:
         assert through_seq <= self.durable_seq
         self.acked_seq = max(self.acked_seq, through_seq)
         self.shelf.backlog.acknowledged(self.acked_seq)
-        if trim:
-            await self.shelf.acknowledge(self.acked_seq)
+        await self.shelf.acknowledge(self.acked_seq)
         self._note_change()
 
     @property
@@ -405,7 +417,7 @@ class Spool:
 
     async def _leave(self) -> None:
         done = self._failure is None and self._last_kind in ("", "seal")
-        done = done and self.acked_seq == self._last_seq and self.trim_blocked is None
+        done = done and self.acked_seq == self._last_seq
         done = done and self.unresent_records == 0
         if not done or self.quota.quarantine_bytes:
             self._lock.release()
@@ -488,7 +500,6 @@ class Spool:
             integrity=self._integrity,
             commit=commit,
             refused=dict(self._refused),
-            trim_blocked=self.trim_blocked,
             alarms=spool_alarms(state, age, commit, self._quarantine.files, self.damaged_records),
             changes=self._changes,
         )

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from gateway.documents import LogSeen
+
 SLOW_FLUSH_US = 100_000
 """A disk whose 99th percentile is beyond this adds to every call; operators want to know."""
 OLDEST_UNSENT_SECONDS = 300.0
@@ -98,7 +100,6 @@ class SpoolStatus(msgspec.Struct, frozen=True, kw_only=True):
     integrity: Violation | None
     commit: CommitStatus
     refused: dict[str, int]
-    trim_blocked: str | None
     alarms: list[str]
     changes: int
 
@@ -125,6 +126,9 @@ class ShipStatus(msgspec.Struct, frozen=True, kw_only=True):
 
     ``lost``: records of this instance that the store acknowledged and now lacks, as far as it said;
     ``resent``: how many of such came back. ``backlog_records`` includes those still to come back.
+    ``log_seen``: the newest checkpoint of the store's log that was checked. ``unproven``: why the
+    store's newest answer proved nothing; ``contradictions``: how often it showed another history,
+    each kept beside the spools.
     """
 
     state: str
@@ -147,6 +151,9 @@ class ShipStatus(msgspec.Struct, frozen=True, kw_only=True):
     set_aside: int
     resent: int
     lost: int
+    log_seen: LogSeen | None
+    unproven: str | None
+    contradictions: int
     batch_records_max: int
     drain_seconds_left: float | None
     dead: list[DeadStatus]
@@ -251,6 +258,8 @@ def ship_alarms(
     rejected: int,
     set_aside: int,
     lost: bool,
+    unproven: bool,
+    contradicted: bool,
     refusing: bool,
     blocked: bool,
     quarantined: int,
@@ -262,6 +271,8 @@ def ship_alarms(
         "store_rejected": rejected > 0,
         "records_set_aside": set_aside > 0,
         "store_lost_records": lost,
+        "store_unproven": unproven,
+        "store_two_histories": contradicted,
         "store_refuses_all": refusing,
         "shipping_blocked": blocked,
         "quarantine": quarantined > 0,

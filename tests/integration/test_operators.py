@@ -47,7 +47,7 @@ def test_status_shows_a_ready_daemon(daemon: Daemon) -> None:
     assert told.returncode == 0
     document = msgspec.json.decode(told.stdout)
     assert (document["ready"], document["instance"]["id"]) == (True, daemon.instance)
-    assert document["require_checkpoint"] is False
+    assert document["shipping"]["unproven"] is None
 
 
 def test_status_of_no_daemon_is_an_error_and_no_traceback(tmp_path: Path) -> None:

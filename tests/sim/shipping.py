@@ -12,22 +12,24 @@ import anyio
 import msgspec
 
 from gateway import record
-from gateway.documents import RequestOf
+from gateway.documents import LogSeen, RequestOf
+from gateway.logproof import LeafType
 from gateway.ports import ServiceAnswer
 from gateway.seal import parse_envelope, record_hash, record_pae, unbase64
 from gateway.shipping import ShipAnswer, ShipException, ShipHead, encode_answer
 from spool.config import SpoolConfig
+from spool.prove import Prover
 from spool.recover import find_dead
+from spool.seen import SEEN_NAME, SeenLog
 from spool.ship import Shipper
 from spool.spool import Spool
 from tests.sim.disk import SimDisk
 from tests.sim.loop import elapse, simulate
 from tests.sim.records import PLACE, draft, instance_id, sealer
+from tests.sim.shiplog import KEYS, TENANT_REGION, ShipLog
 
 ROOT = "/var/spool"
 CONFIG = SpoolConfig(directory=ROOT, segment_bytes=256 * 1024, spool_bytes_max=4 * 1024 * 1024)
-Misbehave = Callable[[int, list[int]], ServiceAnswer | None]
-"""(request number, seqs) → an answer instead of the store's own, or None; may raise."""
 
 
 class Chance:
@@ -59,16 +61,37 @@ class Wall:
         return None
 
 
-class Store:
-    """Keeps what comes: (instance, seq) → record hash. Implements ``ports.Service``."""
+Misbehave = Callable[[int, list[int]], "ServiceAnswer | Told | None"]
+"""(request number, seqs) → an answer instead of the store's own, or None; may raise."""
 
-    def __init__(self, misbehave: Misbehave | None = None) -> None:
+
+class Told(msgspec.Struct, frozen=True):
+    """An answer in other words than the store would choose, with the proofs that it owes."""
+
+    through_seq: int
+    exceptions: list[ShipException] = []
+    head: ShipHead | None = None
+
+
+Came = tuple[str, int, str]
+"""(instance, seq, record hash)"""
+
+
+class Store:
+    """Keeps what comes: (instance, seq) → record hash. Implements ``ports.Service``.
+
+    ``seen``: the size that the daemon on the other side says it saw, as a signed request would.
+    """
+
+    def __init__(self) -> None:
         self.kept: dict[tuple[str, int], str] = {}
+        self.log = ShipLog()
         self.sizes: list[int] = []
         self.times: list[float] = []
         self.of: list[RequestOf | None] = []
         self.keep_first = False
-        self._misbehave = misbehave
+        self.seen: Callable[[], LogSeen | None] = lambda: None
+        self.misbehave: Misbehave | None = None
 
     async def call(
         self,
@@ -93,22 +116,39 @@ class Store:
         self.of.append(of)
         if self.keep_first:
             self._keep(came)
-        if self._misbehave is not None:
-            other = self._misbehave(len(self.sizes), seqs)
-            if other is not None:
-                return other
-        exceptions = self._keep(came)
-        head = ShipHead(seq=seqs[-1], record_hash=came[-1][2])
-        return taken(seqs[-1], exceptions, head)
+        other = None if self.misbehave is None else self.misbehave(len(self.sizes), seqs)
+        if isinstance(other, ServiceAnswer):
+            return other
+        if other is None:
+            head = ShipHead(seq=seqs[-1], record_hash=came[-1][2])
+            other = Told(seqs[-1], self._keep(came), head)
+        return self._answer(other, came)
 
-    def _keep(self, came: list[tuple[str, int, str]]) -> list[ShipException]:
+    def _keep(self, came: list[Came]) -> list[ShipException]:
         exceptions = []
         for instance, seq, digest in came:
             if self.kept.setdefault((instance, seq), digest) != digest:
                 exceptions.append(ShipException(seq=seq, code="fork"))
         return exceptions
 
-    def read_line(self, line: bytes) -> tuple[str, int, str]:
+    def _answer(self, told: Told, came: list[Came]) -> ServiceAnswer:
+        refused = {one.seq for one in told.exceptions if one.code not in ("duplicate", "retry")}
+        kinds = dict.fromkeys(refused, LeafType.EVIDENCE)
+        for instance, seq, digest in came:
+            kind = kinds.get(seq, LeafType.RECORD)
+            self.log.add(instance, seq, digest, kind, round(anyio.current_time() * 1_000_000))
+        seen = self.seen()
+        answer = ShipAnswer(
+            through_seq=told.through_seq,
+            exceptions=told.exceptions,
+            runs=self.log.runs(came, kinds),
+            head=told.head,
+            checkpoint=self.log.note(),
+            consistency=[] if seen is None else self.log.consistency(seen.size),
+        )
+        return ServiceAnswer(status=200, headers={}, body=encode_answer(answer))
+
+    def read_line(self, line: bytes) -> Came:
         envelope = parse_envelope(line)
         payload = unbase64(envelope.payload, "payload")
         chain = record.decode_leading(payload).chain
@@ -118,16 +158,9 @@ class Store:
 
 def taken(
     through_seq: int, exceptions: list[ShipException] | None = None, head: ShipHead | None = None
-) -> ServiceAnswer:
-    answer = ShipAnswer(
-        through_seq=through_seq,
-        exceptions=exceptions or [],
-        runs=None,
-        head=head,
-        checkpoint=None,
-        consistency=None,
-    )
-    return ServiceAnswer(status=200, headers={}, body=encode_answer(answer))
+) -> Told:
+    """An answer in these words."""
+    return Told(through_seq, exceptions or [], head)
 
 
 def refusal(status: int, code: str = "", **headers: str) -> ServiceAnswer:
@@ -161,6 +194,11 @@ class World:
                 await elapse(0.01)
 
     @property
+    def left(self) -> list[str]:
+        """Files on the volume, but for what is kept beside the spools."""
+        return [path for path in self.disk.paths() if path != f"{ROOT}/{SEEN_NAME}"]
+
+    @property
     def seqs(self) -> list[int]:
         """What the store has of this instance."""
         return sorted(seq for instance, seq in self.store.kept if instance == self.spool.instance)
@@ -174,15 +212,25 @@ def ship(
     disk: SimDisk | None = None,
     number: int = 1,
     seed: int = 1,
+    store: Store | None = None,
 ) -> World:
-    """Run ``script`` in a world with a running spool and shipper; returns that world."""
+    """Run ``script`` in a world with a running spool and shipper; returns that world.
+
+    ``store``: that of an earlier world, where both are about one volume.
+    """
     place = disk or SimDisk(seed)
-    store = Store(misbehave)
+    store = store or Store()
+    store.misbehave = misbehave
     worlds: list[World] = []
 
     async def world() -> None:
         dead, _ = await find_dead(place, ROOT, PLACE, wall_us=0)
-        spool = await Spool.open(place, config, sealer(number), instance_id(number))
+        seen = SeenLog(place, ROOT)
+        await seen.load()
+        store.seen = seen.stated
+        spool = await Spool.open(
+            place, config, sealer(number), instance_id(number), before_delete=seen.keep
+        )
 
         async def post_certificate(instance: str) -> None:
             made.posted.append(instance)
@@ -195,6 +243,7 @@ def ship(
             clock=Wall(),
             may_ship=lambda: made.certified,
             post_certificate=post_certificate,
+            prover=Prover(seen, TENANT_REGION, lambda: KEYS),
             dead=dead,
         )
         made = World(place, spool, shipper, store)

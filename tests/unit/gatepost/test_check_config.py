@@ -127,8 +127,7 @@ def test_text_of_the_file_is_not_markup(place: Place) -> None:
 
 
 def test_nothing_is_wrong_with_a_machine_that_is_set_up(place: Place) -> None:
-    assert set(told(place)) == {"spool.require_checkpoint"}
-    assert set(told(place, spool__require_checkpoint=True)) == set()
+    assert set(told(place)) == set()
 
 
 @pytest.mark.parametrize(

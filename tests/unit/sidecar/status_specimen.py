@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from gateway.documents import Counters
+from gateway.documents import Counters, LogSeen
 from gateway.io.credentials import CredentialStatus
 from policy_cache.cache import PolicyStatus
 from sidecar.recovery import RecoveryStatus
@@ -69,7 +69,6 @@ SPOOL: Final = SpoolStatus(
         slow_over_1s=0,
     ),
     refused={},
-    trim_blocked=None,
     alarms=[],
     changes=5,
 )
@@ -94,6 +93,9 @@ SHIPPING: Final = ShipStatus(
     set_aside=0,
     resent=0,
     lost=0,
+    log_seen=LogSeen("log.example/log/acme/eu/1", 7, "AAAA"),
+    unproven=None,
+    contradictions=0,
     batch_records_max=500,
     drain_seconds_left=None,
     dead=[],
@@ -148,5 +150,4 @@ STATUS: Final = DaemonStatus(
     shipping=SHIPPING,
     recovery=RECOVERY,
     credentials=(CredentialStatus(id="openai", path="/key", problem=None, warning=None),),
-    require_checkpoint=False,
 )

@@ -78,8 +78,10 @@ def test_only_a_certificate_in_its_window_ships(instance: Instance, clock: HandC
 def test_calls_of_services_are_signed_for_exactly_one_call(
     instance: Instance, clock: HandClock
 ) -> None:
-    value = instance.sign_call("gatepost-central", "POST", "/v1/records?x=1", b"body", None)
+    seen = documents.LogSeen("log.example/log/acme/eu/1", 7, "AAAA")
+    value = instance.sign_call("gatepost-central", "POST", "/v1/records?x=1", b"body", None, seen)
     claimed, sealed = read_header(value)
+    assert claimed.log_seen == seen
     assert claimed.sender.instance == instance.id
     wanted = {"method": "POST", "path": "/v1/records?x=1", "body": b"body"}
     for changes in ({}, {"method": "PUT"}, {"path": "/v1/records"}, {"body": b"other"}):

@@ -54,7 +54,6 @@ def test_a_daemon_with_policy_key_and_spool_is_ready(directory: Path) -> None:
         certificate = parts.instance.certificate
         assert certificate is not None
         assert status.instance.certificate_until == certificate.not_after
-        assert status.require_checkpoint == CONFIG.spool.require_checkpoint
         again = msgspec.json.decode(msgspec.json.encode(status), type=DaemonStatus)
         assert again == status
 

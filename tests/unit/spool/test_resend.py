@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import anyio
-import msgspec
 import pytest
 
 from gateway.ports import ServiceAnswer, ServiceUnreachable
@@ -13,7 +12,7 @@ from spool.ranges import NONE, SeqRanges
 from tests.sim.disk import SimFiles
 from tests.sim.loop import elapse
 from tests.sim.records import seal_draft
-from tests.sim.shipping import CONFIG, World, refusal, ship
+from tests.sim.shipping import World, refusal, ship
 
 LARGE = 12_000
 """Payload bytes: some twenty such records fill a segment."""
@@ -231,7 +230,7 @@ def test_nothing_is_kept_for_a_store_once_the_spool_is_being_closed() -> None:
             await world.shipper.heard(forget(world, range(5)))
         assert world.shipper.backlog_records == 0
 
-    assert ship(script).disk.paths() == []
+    assert ship(script).left == []
 
 
 def test_a_store_that_was_away_is_asked_before_anything_is_deleted() -> None:
@@ -261,14 +260,3 @@ def test_a_store_that_was_away_is_asked_before_anything_is_deleted() -> None:
         assert len(world.spool.shelf.bases) == 1
 
     ship(script, lambda request, seqs: away(request, seqs) if down else None)
-
-
-def test_with_require_checkpoint_everything_comes_back() -> None:
-    async def script(world: World) -> None:
-        await world.commit(60, LARGE)
-        await world.shipped()
-        await world.shipper.heard(forget(world, range(60)))
-        await world.shipped()
-        assert world.seqs == list(range(60))
-
-    ship(script, config=msgspec.structs.replace(CONFIG, require_checkpoint=True))

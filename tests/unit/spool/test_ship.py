@@ -16,7 +16,7 @@ from spool.recover import find_dead
 from tests.sim.disk import SimDisk
 from tests.sim.loop import elapse
 from tests.sim.records import PLACE, draft, instance_id, seal_draft
-from tests.sim.shipping import CONFIG, ROOT, Store, World, refusal, ship, taken
+from tests.sim.shipping import CONFIG, ROOT, Store, Told, World, refusal, ship, taken
 
 
 def test_every_record_arrives_in_order_and_whole_segments_go() -> None:
@@ -191,7 +191,7 @@ def test_412_posts_the_certificate_and_repeats_at_once() -> None:
 
 
 def test_what_was_resolved_is_not_sent_again() -> None:
-    def partial(request: int, seqs: list[int]) -> ServiceAnswer | None:
+    def partial(request: int, seqs: list[int]) -> Told | None:
         if request == 1:
             return taken(1, [ShipException(seq=seqs[2], code="retry")])
         return None
@@ -206,7 +206,7 @@ def test_what_was_resolved_is_not_sent_again() -> None:
 
 
 def test_rejected_and_forked_records_count_as_resolved_with_an_alarm() -> None:
-    def judge(request: int, seqs: list[int]) -> ServiceAnswer | None:
+    def judge(request: int, seqs: list[int]) -> Told | None:
         disputed = [ShipException(seq=1, code="rejected"), ShipException(seq=2, code="fork")]
         return taken(seqs[-1], disputed)
 
@@ -230,7 +230,7 @@ def test_rejected_and_forked_records_count_as_resolved_with_an_alarm() -> None:
         ServiceAnswer(204, {}, b""),
     ],
 )
-def test_an_answer_that_cannot_be_true_moves_nothing(lie: ServiceAnswer) -> None:
+def test_an_answer_that_cannot_be_true_moves_nothing(lie: ServiceAnswer | Told) -> None:
     async def script(world: World) -> None:
         await world.commit(5)
         await elapse(60)
@@ -259,20 +259,6 @@ def test_only_durable_records_are_shipped() -> None:
     ship(script)
 
 
-def test_with_require_checkpoint_nothing_is_deleted_unproven() -> None:
-    async def script(world: World) -> None:
-        await world.commit(60, 12_000)
-        await world.shipped()
-        assert len(world.spool.shelf.bases) > 1
-        assert "proof" in (world.spool.status().trim_blocked or "")
-        await world.spool.commit(world.spool.kept_reservation(final=True), seal_draft())
-        assert await world.shipper.drain(60) == 0
-        await world.spool.close()
-
-    world = ship(script, config=msgspec.structs.replace(CONFIG, require_checkpoint=True))
-    assert len(world.disk.paths()) > 2
-
-
 def test_drain_ships_what_there_is_and_the_directory_goes() -> None:
     async def script(world: World) -> None:
         await world.commit(20)
@@ -282,7 +268,7 @@ def test_drain_ships_what_there_is_and_the_directory_goes() -> None:
 
     world = ship(script)
     assert world.seqs == list(range(21))
-    assert world.disk.paths() == []
+    assert world.left == []
     assert world.disk.open_files == 0
 
 
@@ -403,25 +389,24 @@ def test_a_dead_instance_that_is_not_let_in_does_not_hold_up_our_own() -> None:
 @pytest.mark.parametrize("seed", range(6))
 def test_a_chain_of_crashes_loses_nothing_and_stores_nothing_twice(seed: int) -> None:
     disk = SimDisk(seed)
-    kept: dict[tuple[str, int], str] = {}
+    store = Store()
     written = 0
     for number in range(1, 5):
         count = 5 + 3 * number
 
         async def live(world: World, count: int = count) -> None:
-            world.store.kept = kept
             await world.commit(count, 9_000)
             await elapse(0.05 * seed)
 
-        disk = ship(live, disk=disk, number=number, seed=seed).disk.cut(keep=seed / 5)
+        made = ship(live, disk=disk, number=number, seed=seed, store=store)
+        disk = made.disk.cut(keep=seed / 5)
         written += count
 
     async def last(world: World) -> None:
-        world.store.kept = kept
         await world.shipped()
 
-    ship(last, disk=disk, number=9, seed=seed)
-    assert len(kept) == written
+    ship(last, disk=disk, number=9, seed=seed, store=store)
+    assert len(store.kept) == written
 
 
 def test_a_spool_that_closes_under_the_shipper_takes_nothing_for_sent() -> None:

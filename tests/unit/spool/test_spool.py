@@ -131,7 +131,7 @@ def test_segments_follow_each_other_without_a_hole() -> None:
             await spool.commit(reservation, draft(f"r{index}", BIG))
         assert len(spool.shelf.bases) > 1
         assert await seqs(spool) == list(range(34))
-        await spool.acknowledge(33, trim=True)
+        await spool.acknowledge(33)
         assert len(spool.shelf.bases) == 1, "only whole segments go, never the one being written"
         assert (await seqs(spool))[-1] == 33
 
@@ -146,7 +146,7 @@ def test_a_full_spool_turns_calls_away_and_recovers_when_records_are_taken() -> 
         assert spool.status().state == "full"
         assert spool.status().bytes_used <= CONFIG.spool_bytes_max
         await spool.commit(spool.kept_reservation(), draft("heartbeat"))
-        await spool.acknowledge(spool.durable_seq, trim=True)
+        await spool.acknowledge(spool.durable_seq)
         spool.reserve(1).release()
         assert spool.status().state == "ok"
         assert spool.status().refused == {"spool_full": 1}
@@ -294,7 +294,7 @@ def test_a_sealed_and_acknowledged_directory_goes_with_its_process() -> None:
     async def script(spool: Spool, disk: SimDisk) -> None:
         await spool.commit(spool.reserve(1), draft("a"))
         await spool.commit(spool.kept_reservation(final=True), seal_draft())
-        await spool.acknowledge(1, trim=True)
+        await spool.acknowledge(1)
         await spool.close()
 
     disk = with_spool(script)
@@ -318,7 +318,7 @@ def test_a_directory_with_unshipped_records_stays() -> None:
     async def script(spool: Spool, disk: SimDisk) -> None:
         await spool.commit(spool.reserve(1), draft("a"))
         await spool.commit(spool.kept_reservation(final=True), seal_draft())
-        await spool.acknowledge(0, trim=True)
+        await spool.acknowledge(0)
         await spool.close()
 
     assert len(with_spool(script).paths()) == 2

@@ -36,9 +36,9 @@ def test_the_backlog_is_told_in_bytes_of_the_disk() -> None:
             await spool.commit(spool.reserve(1), draft("a", size))
         found = [one.end - one.offset for one in await disk.run(_stored(spool))]
         assert spool.status().backlog_bytes == sum(found)
-        await spool.acknowledge(0, trim=True)
+        await spool.acknowledge(0)
         assert spool.status().backlog_bytes == sum(found[1:])
-        await spool.acknowledge(2, trim=True)
+        await spool.acknowledge(2)
         status = spool.status()
         assert (status.backlog_bytes, status.oldest_unsent_seconds) == (0, None)
 
