@@ -25,6 +25,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("gatepost.status:status", "Show a daemon's state."),
     "tail": ("gatepost.tail:tail", "Watch a daemon's spool and decisions."),
     "spool": ("gatepost.spool:spool", "Look at a spool on disk: ls, verify, export, quarantine."),
+    "store": ("gatepost.store:store", "Work on a record store's own database."),
     "verify": ("gatepost.verify:verify", "Verify exported records, offline."),
 }
 

@@ -131,7 +131,10 @@ def statements_between(
 
 
 def open_statement(envelope: Envelope, keys: LogKeys) -> LogStatement:
-    """A log statement with the signatures of both roles. Raises DocumentInvalid."""
+    """A log statement with the signatures of both roles, to their thresholds.
+
+    Raises DocumentInvalid; also for one that opens another log than the next of its place.
+    """
     payload = seal.open_envelope(
         envelope, documents.LOG_STATEMENT, keys.log.keys, keys.log.threshold
     )

@@ -298,8 +298,6 @@ def _why(parts: Parts, dead: DeadInstance, one: DeadStatus, trouble: str) -> str
         return trouble
     if dead.needs_record and not parts.has_own_room:
         return "no room on the volume, or in its quota, for the record of what was found"
-    if parts.spool.trim_blocked is not None:
-        return parts.spool.trim_blocked
     return _kept(dead) if dead.quarantine_files else "being removed"
 
 

@@ -33,6 +33,7 @@ _CODE: Final = re.compile(rb'"code":"([a-z_]+)"')
 _NOTES: Final = (
     *("/LOCK", "/found.json", "/found.json.tmp"),
     *("/settled.json", "/settled.json.tmp"),
+    *("/log-seen.json", "/log-seen.json.tmp"),
 )
 _INTERIM: Final = b"HTTP/1.1 1"
 

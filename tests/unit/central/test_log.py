@@ -38,12 +38,12 @@ def _raw(sealed: seal.Sealed) -> bytes:
     return bytes.fromhex(sealed.hash.removeprefix("sha256:"))
 
 
-def _prove(answer: ShipAnswer, *sent: seal.Sealed, seen: Checkpoint | None = None) -> Proven:
+def prove(answer: ShipAnswer, *sent: seal.Sealed, seen: Checkpoint | None = None) -> Proven:
     hashes = {one.seq: _raw(one) for one in sent}
     return acknowledgement.prove(answer, hashes, place=(TENANT, REGION), seen=seen, keys=KEYS)
 
 
-def _ship_seeing(daemon: Daemon, seen: LogSeen, *sealed: seal.Sealed) -> ShipAnswer:
+def ship_seeing(daemon: Daemon, seen: LogSeen, *sealed: seal.Sealed) -> ShipAnswer:
     """Ship as a daemon does that checked ``seen`` before."""
     body = gzip.compress(b"".join(one.envelope_line() + b"\n" for one in sealed), mtime=0)
     signed = signed_request.sign_request(
@@ -81,7 +81,7 @@ def _bytes(deployment: Deployment, path: str, name: str = "audrey") -> bytes:
 
 def test_an_answer_proves_every_record_of_its_batch(deployment: Deployment, daemon: Daemon) -> None:
     batch = [daemon.start(), daemon.decision(), daemon.decision()]
-    proven = _prove(daemon.ship(*batch), *batch)
+    proven = prove(daemon.ship(*batch), *batch)
     assert proven.seqs == {0, 1, 2}
     frontier = merkle.Frontier()
     for entry in _leaves(deployment):
@@ -100,7 +100,7 @@ def test_a_batch_sent_again_is_proved_where_it_stands(
     daemon.ship(*second)
     again = daemon.ship(*first, *second)
     assert [(run.first_seq, run.last_seq) for run in again.runs or []] == [(0, 1), (2, 3)]
-    assert _prove(again, *first, *second).seqs == {0, 1, 2, 3}
+    assert prove(again, *first, *second).seqs == {0, 1, 2, 3}
 
 
 def test_a_fork_is_proved_as_evidence(deployment: Deployment, daemon: Daemon) -> None:
@@ -111,16 +111,16 @@ def test_a_fork_is_proved_as_evidence(deployment: Deployment, daemon: Daemon) ->
     for _ in range(2):
         answer = daemon.ship(other)
         assert [one.code for one in answer.exceptions] == ["fork"]
-        assert _prove(answer, other).seqs == {1}
+        assert prove(answer, other).seqs == {1}
 
 
 def test_each_answer_continues_what_was_seen(deployment: Deployment, daemon: Daemon) -> None:
     chain = [daemon.start()]
-    seen = _prove(daemon.ship(*chain), *chain).opened.checkpoint
+    seen = prove(daemon.ship(*chain), *chain).opened.checkpoint
     for _ in range(40):
         one = daemon.decision()
-        answer = _ship_seeing(daemon, seen.seen(), one)
-        now = _prove(answer, one, seen=seen).opened.checkpoint
+        answer = ship_seeing(daemon, seen.seen(), one)
+        now = prove(answer, one, seen=seen).opened.checkpoint
         assert now.size == seen.size + 1
         seen = now
 
@@ -129,10 +129,10 @@ def test_a_checkpoint_from_before_the_newest_batch_can_still_be_followed(
     deployment: Deployment, daemon: Daemon
 ) -> None:
     start = daemon.start()
-    seen = _prove(daemon.ship(start), start).opened.checkpoint
+    seen = prove(daemon.ship(start), start).opened.checkpoint
     daemon.ship(*(daemon.decision() for _ in range(30)))
     last = daemon.decision()
-    assert _prove(_ship_seeing(daemon, seen.seen(), last), last, seen=seen).seqs == {31}
+    assert prove(ship_seeing(daemon, seen.seen(), last), last, seen=seen).seqs == {31}
 
 
 def test_what_a_successor_ships_of_the_dead_is_proved_too(
@@ -141,17 +141,17 @@ def test_what_a_successor_ships_of_the_dead_is_proved_too(
     dead = Daemon(deployment, 7).ready()
     left = [dead.start(), dead.decision()]
     of = RequestOf(instance=dead.instance, first_seq=0, last_seq=1)
-    assert _prove(daemon.ship(*left, of=of), *left).seqs == {0, 1}
+    assert prove(daemon.ship(*left, of=of), *left).seqs == {0, 1}
 
 
 def test_the_log_survives_a_restart(deployment: Deployment, daemon: Daemon) -> None:
     start = daemon.start()
-    seen = _prove(daemon.ship(start), start).opened.checkpoint
+    seen = prove(daemon.ship(start), start).opened.checkpoint
     again = Deployment(deployment.directory)
     with again.http:
         daemon.deployment = again
         call = daemon.decision()
-        assert _prove(_ship_seeing(daemon, seen.seen(), call), call, seen=seen).seqs == {1}
+        assert prove(ship_seeing(daemon, seen.seen(), call), call, seen=seen).seqs == {1}
 
 
 # -- what is published ----------------------------------------------------------------------------

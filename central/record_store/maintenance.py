@@ -1,0 +1,92 @@
+"""The store's database, for commands beside the running service.
+
+SQLite lets a second process write in between; each act is one transaction, as in the service.
+
+Owns: opening it with the keys that the configuration names. Refuses: HTTP, and acting by itself.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from central.config import CentralConfig
+from central.keys import RootFiles, read_secret, read_signer
+from central.record_store import reopening
+from central.record_store.logs import Logbook
+from gateway import seal
+from gateway.acknowledgement import LogKeys
+from gateway.documents import LogStatement
+from gateway.errors import ConfigInvalid
+from gateway.io.clock import SystemClock
+
+ResultT = TypeVar("ResultT")
+
+_BUSY_SECONDS = 30.0
+
+
+class Maintenance:
+    """One store's database. Raises ConfigInvalid: no database yet, a key that the root does not
+    name."""
+
+    def __init__(self, config: CentralConfig) -> None:
+        self._root_files = RootFiles(config.roots_directory, config.root_fingerprint)
+        self._signer = read_signer(config.keys.log, "log")
+        self._root_files.require(self._signer, "log")
+        self._logbook = Logbook(config.log_host, [self._signer])
+        path = os.path.join(config.data_directory, "records.db")
+        if not os.path.exists(path):
+            raise ConfigInvalid(f"{path}: there is no record store's database")
+        self._connection = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None)
+        self._connection.execute("PRAGMA synchronous=FULL")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def reopen(
+        self,
+        tenant: str,
+        region: str,
+        reason: str,
+        last_checkpoint: str | None,
+        revocation_keys: Sequence[str],
+    ) -> LogStatement:
+        """Close the log and open the next, signed by the log's key and those in these files.
+
+        Raises Refused and ConfigInvalid; then nothing changed.
+        """
+        now_us = SystemClock().wall_us()
+        signers = [self._signer]
+        signers += [seal.Signer(read_secret(path, "revocation")) for path in revocation_keys]
+        keys = LogKeys(
+            log=self._root_files.role("log"), revocation=self._root_files.role("revocation")
+        )
+
+        def work(connection: sqlite3.Connection) -> LogStatement:
+            log = reopening.current(connection, tenant, region)
+            statement = reopening.draft(connection, log, reason, last_checkpoint, now_us)
+            envelope = reopening.sign(statement, signers)
+            return reopening.install(connection, self._logbook, envelope, keys, now_us)
+
+        return self._write(work)
+
+    def _write(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            result = work(self._connection)
+            self._connection.execute("COMMIT")
+        finally:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+        return result

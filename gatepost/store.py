@@ -1,0 +1,28 @@
+"""``gatepost store``: work on a record store's own database.
+
+Owns: the list of its commands. Refuses: doing anything itself.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import click
+
+from gatepost.lazy_group import LazyGroup
+
+_COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "reopen-log": (
+        "gatepost.store_reopen:reopen_log",
+        "Open the next log after leaves were lost.",
+    ),
+}
+
+
+class _Commands(LazyGroup):
+    entries: ClassVar[dict[str, tuple[str, str]]] = _COMMANDS
+
+
+@click.group(cls=_Commands)
+def store() -> None:
+    """Work on a record store's own database."""
