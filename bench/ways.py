@@ -96,7 +96,7 @@ class SpoolWay:
 
         stored = await self._disk.run(count)
         self._taken_seq = spool.durable_seq
-        await spool.acknowledge(spool.durable_seq, trim=True)
+        await spool.acknowledge(spool.durable_seq)
         return stored
 
 

@@ -11,6 +11,8 @@ of the same log.
 
 from __future__ import annotations
 
+import errno
+from contextlib import suppress
 from functools import partial
 from typing import Final
 
@@ -21,13 +23,14 @@ from gateway.checkpoint import Checkpoint, Opened
 from gateway.documents import LogSeen
 from gateway.errors import UNREADABLE, DocumentInvalid
 from gateway.ports import Disk, FileSystem
-from spool.segment import read_all, write_file
+from spool.segment import read_all, remove_if_there, write_file
 
 SEEN_NAME: Final = "log-seen.json"
 CONTRADICTIONS_MAX: Final = 16
 """Two notes are proof enough; a store that goes on lying must not fill the volume."""
 _FILE_BYTES_MAX: Final = 64 * 1024
 _PREFIX: Final = "contradiction-"
+_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class _Seen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -73,11 +76,20 @@ class SeenLog:
         self.current, self._note = opened.checkpoint, opened.note.encode()
 
     async def keep(self) -> None:
-        """Make what was seen durable, unless it is. Raises OSError."""
+        """Make what was seen durable, unless it is. Raises OSError.
+
+        A full volume is no error: what is about to be deleted is what makes room, and the next
+        call tries again.
+        """
         text = self._note
         if text is None or text == self._kept:
             return
-        await self._disk.run(partial(_keep, root=self._root, text=text))
+        try:
+            await self._disk.run(partial(_keep, root=self._root, text=text))
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            return
         self._kept = text
 
     async def contradict(self, shown: str, consistency: list[str], why: str) -> None:
@@ -115,7 +127,13 @@ def _keep(files: FileSystem, *, root: str, text: str) -> None:
         there = _read(files, root)
         if there is not None and there[0].origin == ours.origin and there[0].size > ours.size:
             return
-    write_file(files, f"{root}/{SEEN_NAME}", msgspec.json.encode(_Seen(text)))
+    path = f"{root}/{SEEN_NAME}"
+    try:
+        write_file(files, path, msgspec.json.encode(_Seen(text)))
+    except OSError:
+        with suppress(OSError):
+            remove_if_there(files, f"{path}.tmp")
+        raise
     files.sync_directory(root)
 
 

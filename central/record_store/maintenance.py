@@ -33,6 +33,7 @@ class Maintenance:
     name."""
 
     def __init__(self, config: CentralConfig) -> None:
+        self._config = config
         self._root_files = RootFiles(config.roots_directory, config.root_fingerprint)
         self._signer = read_signer(config.keys.log, "log")
         self._root_files.require(self._signer, "log")
@@ -66,6 +67,8 @@ class Maintenance:
 
         Raises Refused and ConfigInvalid; then nothing changed.
         """
+        if not self._config.has_place(tenant, region):
+            raise ConfigInvalid(f"tenant {tenant!r} in region {region!r} is not in tenants")
         now_us = SystemClock().wall_us()
         signers = [self._signer]
         signers += [seal.Signer(read_secret(path, "revocation")) for path in revocation_keys]
@@ -74,7 +77,8 @@ class Maintenance:
         )
 
         def work(connection: sqlite3.Connection) -> LogStatement:
-            log = reopening.current(connection, tenant, region)
+            # A backup from before the first leaf has no log yet, and daemons have seen it.
+            log = self._logbook.open(connection, tenant, region)
             statement = reopening.draft(connection, log, reason, last_checkpoint, now_us)
             envelope = reopening.sign(statement, signers)
             return reopening.install(connection, self._logbook, envelope, keys, now_us)

@@ -14,21 +14,13 @@ import sqlite3
 from collections.abc import Sequence
 
 from central.errors import Refused
-from central.record_store.logs import Log, Logbook, document_hash, find_log, newest_checkpoint
+from central.record_store.logs import Log, Logbook, document_hash, newest_checkpoint
 from gateway import acknowledgement, checkpoint, documents, issuing, note, seal
 from gateway.acknowledgement import LogKeys
 from gateway.documents import Envelope, LogStatement
 from gateway.errors import DocumentInvalid
 from gateway.logproof import LeafType
 from gateway.timestamp import time_text
-
-
-def current(connection: sqlite3.Connection, tenant: str, region: str) -> Log:
-    """The log that would be closed. Raises Refused (``not_found``)."""
-    found = find_log(connection, tenant, region)
-    if found is None:
-        raise Refused("not_found", f"there is no log of {tenant} in {region}")
-    return found
 
 
 def draft(
@@ -77,13 +69,13 @@ def install(
         place = checkpoint.place_of(statement.closed_origin)
     except DocumentInvalid as error:
         raise Refused("document_invalid", str(error)) from error
-    log = current(connection, place.tenant, place.region)
+    log = logbook.open(connection, place.tenant, place.region)
     if log.origin != statement.closed_origin:
         raise Refused("document_invalid", f"the log is {log.origin} now")
     connection.execute(
         "UPDATE log SET origin = ? WHERE log = ?", (statement.opened_origin, log.log)
     )
-    opened = current(connection, place.tenant, place.region)
+    opened = logbook.open(connection, place.tenant, place.region)
     leaves = logbook.writer(connection, opened, now_us)
     index = leaves.add(LeafType.LOG_STATEMENT, document_hash(envelope))
     connection.execute(

@@ -17,7 +17,7 @@ from gatepost.cli import main
 from gateway import checkpoint, logproof
 from gateway.checkpoint import Checkpoint
 from gateway.documents import LogStatement
-from gateway.errors import DocumentInvalid
+from gateway.errors import ConfigInvalid, DocumentInvalid
 from gateway.logproof import Entry, LeafType
 from tests.unit.central.deployment import (
     REGION,
@@ -191,9 +191,17 @@ def test_a_checkpoint_of_another_log_is_refused(
     assert (ended.exit_code, "Traceback" in ended.output) == (2, False)
 
 
-def test_there_must_be_a_log(deployment: Deployment, revocation_key: str) -> None:
-    with pytest.raises(Refused, match="no log"):
-        _reopen(deployment.config, revocation_key)
+def test_a_backup_from_before_the_first_leaf_is_reopened_too(
+    deployment: Deployment, daemon: Daemon, revocation_key: str
+) -> None:
+    """The log of globex has no leaf yet; daemons may have seen more of it."""
+    for region in ("eu-west-1", "us-east-1"):
+        with Maintenance(deployment.config) as store:
+            statement = store.reopen("globex", region, "drill", None, [revocation_key])
+        assert statement.opened_origin.endswith(f"/globex/{region}/2")
+        assert statement.last_checkpoint == ""
+    with Maintenance(deployment.config) as store, pytest.raises(ConfigInvalid, match="mars"):
+        store.reopen("globex", "mars", "drill", None, [revocation_key])
 
 
 def test_a_key_that_has_both_roles_signs_once() -> None:

@@ -12,6 +12,7 @@ from sidecar.config import parse
 from sidecar.drain import Drainer, DrainProgress
 from sidecar.eventlog import EventLog
 from sidecar.outside import Outside
+from spool.seen import SEEN_NAME
 from tests.sim.clock import SimClock
 from tests.sim.disk import PowerCut
 from tests.sim.entropy import SeededEntropy
@@ -123,8 +124,9 @@ class Volume(World):
         return [kind for (kind,) in self.rows("records", sql)]
 
     def spooled(self) -> list[str]:
-        """Every file that is left under the spool root."""
-        return [path for path in self.disk.paths() if path.startswith(SPOOL + "/")]
+        """Every file that is left under the spool root, but for what was seen of the log."""
+        paths = [path for path in self.disk.paths() if path.startswith(SPOOL + "/")]
+        return [path for path in paths if path != f"{SPOOL}/{SEEN_NAME}"]
 
 
 def play_volume(script: Callable[[Volume], Awaitable[None]], directory: Path) -> None:

@@ -29,26 +29,21 @@ def heartbeats(world: World, parts: Parts) -> list[record.Heartbeat]:
     return [one for one in world.records(parts) if isinstance(one, record.Heartbeat)]
 
 
-def test_turn_aways_are_told_every_quarter_of_an_hour_and_only_when_there_are_new_ones(
-    directory: Path,
-) -> None:
+def test_turn_aways_are_told_every_quarter_of_an_hour(directory: Path) -> None:
     async def script(world: World, parts: Parts) -> None:
         await parts.instance.certified.wait()
         await write_start(parts)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(parts.upkeep.run_heartbeats)
-            await elapse(INTERVAL + 1)
-            assert heartbeats(world, parts) == [], "nothing was turned away"
+            await elapse(1)
             for _ in range(100):
                 parts.tally.turned_away("unknown_route", "tcp")
-            await elapse(INTERVAL / 2)
+            await elapse(INTERVAL - 2)
             assert heartbeats(world, parts) == [], "not sooner"
-            await elapse(INTERVAL / 2 + 1)
+            await elapse(2)
             (first,) = heartbeats(world, parts)
             assert first.counters.turned_away == {"unknown_route": {"tcp": 100}}
             assert first.certificate is None
-            await elapse(5 * INTERVAL)
-            assert len(heartbeats(world, parts)) == 1
             parts.tally.turned_away("too_slow", "tcp")
             await elapse(INTERVAL + 1)
             second = heartbeats(world, parts)[1]
@@ -56,6 +51,38 @@ def test_turn_aways_are_told_every_quarter_of_an_hour_and_only_when_there_are_ne
             tasks.cancel_scope.cancel()
 
     play(script, directory)
+
+
+def test_what_was_seen_of_the_log_is_told_as_it_grows(directory: Path) -> None:
+    """The heartbeat itself makes it grow: an idle chain has one every quarter of an hour."""
+
+    async def script(world: World, parts: Parts) -> None:
+        await parts.instance.certified.wait()
+        await write_start(parts)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(parts.upkeep.run_heartbeats)
+            await elapse(3 * INTERVAL + 1)
+            seen = [one.log_seen for one in heartbeats(world, parts)]
+            sizes = [0 if one is None else one.size for one in seen]
+            assert len(sizes) == 3
+            assert sizes == sorted(set(sizes))
+            assert sizes[0] > 0
+            assert parts.seen.stated() is not None
+            tasks.cancel_scope.cancel()
+
+    play(script, directory)
+
+
+def test_nothing_is_told_while_nothing_is_new(directory: Path) -> None:
+    async def script(world: World, parts: Parts) -> None:
+        await write_start(parts)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(parts.upkeep.run_heartbeats)
+            await elapse(3 * INTERVAL)
+            assert heartbeats(world, parts) == []
+            tasks.cancel_scope.cancel()
+
+    play(script, directory, central=False)
 
 
 def test_a_heartbeat_says_where_the_chain_stood(directory: Path) -> None:

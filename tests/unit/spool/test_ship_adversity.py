@@ -6,7 +6,7 @@ from gateway.ports import Receipt, ServiceAnswer
 from tests.sim.disk import SimDisk
 from tests.sim.loop import elapse
 from tests.sim.records import instance_id
-from tests.sim.shipping import World, refusal, ship, taken
+from tests.sim.shipping import Told, World, refusal, ship, taken
 
 
 def _dead_disk(count: int = 60) -> SimDisk:
@@ -27,11 +27,12 @@ def _lose(disk: SimDisk, path: str) -> None:
 
 def test_a_dead_instance_whose_batch_always_fails_does_not_hold_up_our_own() -> None:
     """A store that answers 500, or takes nothing, for that one batch."""
-    for answer in (refusal(500), refusal(429), taken(-1)):
+    answers: list[ServiceAnswer | Told] = [refusal(500), refusal(429), taken(-1)]
+    for answer in answers:
 
         def of_the_dead(
-            request: int, seqs: list[int], answer: ServiceAnswer = answer
-        ) -> ServiceAnswer | None:
+            request: int, seqs: list[int], answer: ServiceAnswer | Told = answer
+        ) -> ServiceAnswer | Told | None:
             return answer if len(seqs) > 20 else None
 
         async def script(world: World) -> None:
