@@ -346,14 +346,16 @@ class Daemon:
             with error:
                 return error.code, error.read().decode()
 
-    def wait_status(self, holds: Callable[[DaemonStatus], bool], what: str) -> DaemonStatus:
-        """The first status for which ``holds``."""
+    def wait_status(
+        self, holds: Callable[[DaemonStatus], bool], what: str, seconds: float = 20.0
+    ) -> DaemonStatus:
+        """The first status for which ``holds``, within ``seconds``."""
 
         def ask() -> DaemonStatus | None:
             status = self.status()
             return status if holds(status) else None
 
-        return eventually(ask, what)
+        return eventually(ask, what, seconds)
 
     def signal(self, number: int) -> None:
         """Send a signal and go on."""

@@ -28,6 +28,8 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(150)]
 
 _SMALL = replaced(spool_bytes_max="67108864\nsegment_bytes = 262144")
 _FEW = 30
+_NEXT_ATTEMPT_SECONDS = 60
+"""A batch that was not proved is sent again after half a minute at the latest."""
 _MANY = 250
 """More than one segment of that size holds, decisions and completions."""
 
@@ -104,7 +106,9 @@ def test_what_a_restored_store_lacks_comes_back_as_far_as_it_is_on_disk(
         lambda status: "store_unproven" in status.shipping.alarms, "a log that lost leaves"
     )
     _reopen(services)
-    daemon.wait_status(lambda status: status.shipping.resent > 0, "records that came back")
+    daemon.wait_status(
+        lambda status: status.shipping.resent > 0, "records that came back", _NEXT_ATTEMPT_SECONDS
+    )
     shipped(daemon)
     status = daemon.status()
     assert "store_lost_records" in status.shipping.alarms
