@@ -23,7 +23,7 @@ SPOOL_ALARMS = (
 )
 SHIP_ALARMS = (
     *("not_shipping", "store_fork", "store_rejected", "records_set_aside"),
-    *("store_lost_records", "store_refuses_all"),
+    *("store_lost_records", "store_unproven", "store_two_histories", "store_refuses_all"),
     *("shipping_blocked", "quarantine"),
 )
 """The names that ``spool_alarms`` and ``ship_alarms`` may raise."""

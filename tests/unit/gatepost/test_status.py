@@ -118,6 +118,7 @@ def test_what_needs_attention_is_told() -> None:
                 circuit="open",
                 next_attempt_seconds=12.0,
                 last_error="503",
+                unproven="the store proves nothing of seq 7",
             ),
             recovery=msgspec.structs.replace(
                 RECOVERY,
@@ -145,7 +146,7 @@ def test_what_needs_attention_is_told() -> None:
         "/k is empty",
         "5 unknown_route",
         "20 allow, 2 deny",
-        "the store's word is trusted",
+        "the store proves nothing of seq 7",
     ):
         assert words in text
     assert "credential other" not in text

@@ -435,7 +435,7 @@ def test_a_stop_while_a_segment_is_prepared_leaves_no_directory() -> None:
         for _ in range(10):
             await spool.commit(spool.reserve(1), draft("a", BIG))
         await spool.commit(spool.kept_reservation(final=True), seal_draft())
-        await spool.acknowledge(spool.durable_seq, trim=True)
+        await spool.acknowledge(spool.durable_seq)
         await spool.close()
 
     disk = with_spool(script)
