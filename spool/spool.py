@@ -24,6 +24,7 @@ from gateway.errors import TurnAway
 from gateway.ports import Disk, Lock, Receipt, Reservation, SealDraft
 from gateway.record import Record
 from spool import frame, home
+from spool.changes import Changes
 from spool.commit import Batch, SpoolCommit, SpoolReservation
 from spool.config import SpoolConfig, check_config
 from spool.quota import Quota
@@ -93,8 +94,7 @@ class Spool:
         self._state_seen = "ok"
         self._state_since = anyio.current_time()
         self._refused: Counter[str] = Counter()
-        self._changed: anyio.Event | None = None
-        self._changes = 0
+        self._changes = Changes()
 
     def __repr__(self) -> str:
         return f"Spool(instance={self.instance!r}, durable_seq={self.durable_seq})"
@@ -435,18 +435,11 @@ class Spool:
 
     def _note_change(self) -> None:
         self._see_state()
-        self._changes += 1
-        if self._changed is not None:
-            self._changed.set()
-            self._changed = None
+        self._changes.note()
 
     async def wait_change(self, seen: int) -> int:
         """Return the change counter once it differs from ``seen`` (0 at first)."""
-        while self._changes == seen:
-            # Shared by all who wait: an event of one's own would leave the others behind.
-            self._changed = self._changed or anyio.Event()
-            await self._changed.wait()
-        return self._changes
+        return await self._changes.wait(seen)
 
     @property
     def state(self) -> tuple[str, str | None]:
@@ -501,5 +494,5 @@ class Spool:
             commit=commit,
             refused=dict(self._refused),
             alarms=spool_alarms(state, age, commit, self._quarantine.files, self.damaged_records),
-            changes=self._changes,
+            changes=self._changes.count,
         )
