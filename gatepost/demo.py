@@ -24,7 +24,7 @@ from gatepost import demo_report as report
 from gatepost.central_client import CentralClient
 from gatepost.config_file import load
 from gatepost.delegation import DemoIssuer
-from gatepost.demo_clients import Outcome
+from gatepost.demo_outcome import Outcome
 from gatepost.env import variables
 from gatepost.home import Home
 from gatepost.process import Children, StartFailed

@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Final
 
 import anthropic
 import anyio
@@ -21,30 +21,14 @@ import mcp
 import msgspec
 import openai
 
+from gatepost.demo_outcome import Expected, Outcome
+
 CHAT_MODEL: Final = "gpt-4o-mini"
 CLAUDE_MODEL: Final = "claude-sonnet-5-5"
 FORBIDDEN_MODEL: Final = "gpt-4-unapproved"
 _CARD_TEXT: Final = "Please charge 4111 1111 1111 1111 for the order."
 _REFUND: Final[dict[str, object]] = {"order_id": "42", "currency": "EUR"}
 _QUESTION: Final = "What is the status of order 42?"
-
-Expected = Literal["allowed", "denied"]
-
-
-class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of one call. ``upstream``: the far end's counter that would have counted it."""
-
-    name: str
-    client: str
-    asked: str
-    expected: Expected
-    outcome: str
-    detail: str
-    exception: str | None
-
-    @property
-    def as_expected(self) -> bool:
-        return self.outcome == self.expected
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):

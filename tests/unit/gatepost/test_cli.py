@@ -94,6 +94,7 @@ def test_a_command_imports_what_it_needs(tmp_path: Path) -> None:
     """A verifier runs where no daemon does; help should not cost a second."""
     heavy = {"litestar", "uvicorn", "openai", "anthropic", "mcp", "hyperscan", "sidecar", "central"}
     assert heavy.isdisjoint(imported("--help"))
+    assert {"openai", "anthropic", "mcp"}.isdisjoint(imported("demo", "--help"))
     offline = heavy | {"anyio", "h11", "spool", "policy_cache"}
     (tmp_path / "export").touch()
     found = imported("verify", str(tmp_path / "export"), "--root", "sha256:" + "0" * 64)

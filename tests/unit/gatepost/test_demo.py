@@ -11,7 +11,7 @@ from rich.console import Console
 
 from gatepost import demo_report
 from gatepost.demo import Row, Verdict
-from gatepost.demo_clients import Outcome
+from gatepost.demo_outcome import Outcome
 
 
 def outcome(**changes: object) -> Outcome:
