@@ -1,6 +1,6 @@
-"""``python -m bench [daemon|spool|classify]``: the cost of a call, the spool, the rule pack.
+"""``python -m bench [PART]``: the cost of a call, the spool, the verifier, the rule pack.
 
-Without a part all three. ``--calls N`` per row of the first, ``--json`` for machines. What is
+Without a part all of them. ``--calls N`` per row of the first, ``--json`` for machines. What is
 written goes to ``GATEPOST_BENCH_DIR``.
 """
 
@@ -14,9 +14,10 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import daemon, spool
+from bench import daemon, spool, verifier
 
-_PARTS = ("daemon", "spool", "classify")
+_PARTS = ("daemon", "spool", "verifier", "classify")
+_VERIFIED_RECORDS = 100_000
 
 
 @click.command()
@@ -38,6 +39,12 @@ def main(part: str | None, calls: int, as_json: bool) -> None:
             click.echo(msgspec.json.encode(measured))
         else:
             spool.show(measured, console)
+    if "verifier" in parts:
+        verified = verifier.run(_VERIFIED_RECORDS, console)
+        if as_json:
+            click.echo(msgspec.json.encode(verified))
+        else:
+            verifier.show(verified, console)
     if "classify" in parts:
         data = os.environ.get("GATEPOST_BENCH_DATA")
         subprocess.run(

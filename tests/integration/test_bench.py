@@ -1,4 +1,4 @@
-"""The benchmark of the spool, at its smallest: it runs, and what it counts is exact. No times."""
+"""The benchmarks at their smallest: they run, and what they count is exact. No times."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import spool
+from bench import spool, verifier
 from bench.commits import CALLERS, Load
 from bench.volume import VARIABLE
 from bench.ways import GROUPED, SQLITE, SQLITE_GROUPED, UNGROUPED
@@ -46,3 +46,15 @@ def test_the_benchmark_of_the_spool_counts_every_record(
     spool.show(result, console)
     shown = console.export_text()
     assert all(claim.what in shown for claim in result.claims)
+
+
+@pytest.mark.timeout(60)
+def test_the_benchmark_of_the_verifier_proves_every_record() -> None:
+    result = verifier.run(600, Console(quiet=True))
+    # The certificate is a leaf, too. A chain of decisions alone is open: nothing else is unproved.
+    assert (result.records, result.included, result.exit_code) == (600, 601, 3)
+    assert result.signature_seconds > 0
+    assert result.cpu_seconds > 0
+    console = Console(record=True, width=200, file=io.StringIO())
+    verifier.show(result, console)
+    assert "600" in console.export_text()
