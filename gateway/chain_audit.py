@@ -18,7 +18,7 @@ _HASH_BYTES: Final = 32
 Finding = Literal["chain", "forks"]
 
 
-class Link(msgspec.Struct, frozen=True):
+class Link(msgspec.Struct, frozen=True, gc=False):
     """A verified record's place. ``line``: where it stands in the export, from 1."""
 
     seq: int

@@ -30,9 +30,10 @@ _KEYID_AT: Final = _SIG_AT - len(_AFTER_KEYID) - _KEYID_CHARS
 _PAYLOAD_END: Final = _KEYID_AT - len(_AFTER_PAYLOAD)
 
 _envelopes: Final = msgspec.json.Decoder(Envelope)
+_base64: Final = msgspec.json.Decoder(bytes)
 
 
-class RecordLine(msgspec.Struct, frozen=True):
+class RecordLine(msgspec.Struct, frozen=True, gc=False):
     """Raw parts of a record's envelope with one signature."""
 
     payload: bytes
@@ -86,11 +87,12 @@ def write_record(payload: bytes, kid: str, signature: bytes) -> bytes:
 
 def _canonical(text: bytes) -> bytes:
     try:
-        data = binascii.a2b_base64(text)
-    except binascii.Error as error:
+        # As a JSON string: that decoder is three times as fast as binascii's.
+        data = _base64.decode(b'"%b"' % text)
+    except UNREADABLE as error:
         raise DocumentInvalid("inexact", f"not base64: {error}") from error
-    # Encoding back is the whole check: foreign characters, padding, and the unused bits of the
-    # last character, which can be set in several ways.
+    # Encoding back is the whole check: escapes, foreign characters, padding, and the unused bits of
+    # the last character, which can be set in several ways.
     if binascii.b2a_base64(data, newline=False) != text:
         raise DocumentInvalid("inexact", "base64 that encodes back differently")
     return data

@@ -38,7 +38,7 @@ _RECORD: Final = bytes([LeafType.RECORD])
 _envelopes: Final = msgspec.json.Decoder(Envelope)
 
 
-class Mark(msgspec.Struct, frozen=True):
+class Mark(msgspec.Struct, frozen=True, gc=False):
     """What the other checks want to know of a record whose place in the log is found.
 
     ``time_us``: its own time, None for kinds without one; ``log_seen``: what it says that its
@@ -53,7 +53,7 @@ class Mark(msgspec.Struct, frozen=True):
     log_seen: LogSeen | None
 
 
-class Waiting(msgspec.Struct, frozen=True):
+class Waiting(msgspec.Struct, frozen=True, gc=False):
     """A line that its leaf is not known of yet. ``digest``: None if it cannot be read at all."""
 
     line: int
@@ -61,7 +61,7 @@ class Waiting(msgspec.Struct, frozen=True):
     mark: Mark | None
 
 
-class Place(msgspec.Struct, frozen=True):
+class Place(msgspec.Struct, frozen=True, gc=False):
     """A record's leaf: ``index`` from 0, ``received_us`` by the store's clock."""
 
     index: int
