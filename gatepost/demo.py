@@ -26,7 +26,7 @@ from gatepost.config_file import load
 from gatepost.delegation import DemoIssuer
 from gatepost.demo_outcome import Outcome
 from gatepost.env import variables
-from gatepost.home import Home
+from gatepost.home import REGION, TENANT, Home
 from gatepost.process import Children, StartFailed
 from gatepost.samples import sample
 from gatepost.stack import (
@@ -50,6 +50,7 @@ from gateway.io.entropy import SystemEntropy
 from gateway.ports import WallClock
 
 PERSON: Final = "alice@acme.example"
+PINNED: Final = "checkpoint.txt"
 _SHIP_SECONDS_MAX: Final = 20.0
 _CALL_SECONDS_MAX: Final = 60.0
 
@@ -153,6 +154,8 @@ def _play(place: Path, console: Console) -> Verdict:
         status.update("shipping")
         client = operator(home, central)
         verdict.records = _records(client, len(verdict.rows))
+        # An auditor's first look. What is logged after it must leave it true.
+        client.save(f"/log/{TENANT}/{REGION}/1/checkpoint", audit / PINNED)
         verdict.daemon_exit = daemon.child.stop()
         client.save("/v1/exports?complete=1", audit / "export.ndjson")
     # The verifier gets the export and the fingerprint; store and spool are gone.
@@ -243,7 +246,7 @@ def _verify(verdict: Verdict, audit: Path, fingerprint: str) -> None:
 
 
 def _verifier(export: Path, fingerprint: str) -> subprocess.CompletedProcess[bytes]:
-    options = ["--root", fingerprint, "--json"]
+    options = ["--root", fingerprint, "--pin", PINNED, "--json"]
     return subprocess.run(  # noqa: S603 - our own module, no shell
         [sys.executable, "-P", "-m", "gatepost", "verify", str(export), *options],
         cwd=export.parent,
