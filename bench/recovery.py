@@ -60,7 +60,7 @@ async def measure_recovery(config: SpoolConfig, advance: Callable[[int], None]) 
 
 async def _fill(config: SpoolConfig, advance: Callable[[int], None]) -> int:
     sealer = new_sealer()
-    spool = await Spool.open(ThreadDisk(), config, sealer, sealer.instance)
+    spool = await Spool.open(ThreadDisk(), config, sealer, sealer.instance, timer=time.perf_counter)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(spool.run)
         # More than fits: it ends when the spool is full.

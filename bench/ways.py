@@ -12,6 +12,7 @@ Owns: these ways. Refuses: clocks and callers (``commits.py``).
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -180,7 +181,9 @@ async def open_ways(directory: Path, config: SpoolConfig) -> AsyncIterator[list[
         async with anyio.create_task_group() as tasks:
             for name, kind in ((GROUPED, Spool), (UNGROUPED, UngroupedSpool)):
                 disk, sealer = WatchedDisk(), new_sealer()
-                spool = await kind.open(disk, config, sealer, sealer.instance)
+                spool = await kind.open(
+                    disk, config, sealer, sealer.instance, timer=time.perf_counter
+                )
                 tasks.start_soon(spool.run)
                 spools.append(spool)
                 ways.append(SpoolWay(name, spool, disk))
