@@ -67,7 +67,7 @@ def test_every_answered_call_is_in_the_store_exactly_once(
         _verify(services.records.export(tmp_path / "all.ndjson"), services.home.root_fingerprint)
         != 1
     )
-    assert list((place.home.directory / "spool").iterdir()) == []
+    assert [one for one in (place.home.directory / "spool").iterdir() if one.is_dir()] == []
 
 
 def test_a_crash_while_the_store_is_away_loses_nothing(
