@@ -47,7 +47,7 @@ def test_a_daemon_that_never_reaches_the_store_leaves_everything_to_the_next(
     seqs = _in_order_of_arrival(tmp_path / "all.ndjson", first.instance)
     assert seqs == list(range(len(seqs))), "the oldest came first"
     assert len(seqs) > _ANSWERS
-    assert list((place.home.directory / "spool").iterdir()) == []
+    assert [one for one in (place.home.directory / "spool").iterdir() if one.is_dir()] == []
 
 
 def _in_order_of_arrival(export: Path, instance: str) -> list[int]:

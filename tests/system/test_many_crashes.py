@@ -97,4 +97,4 @@ def test_no_answered_call_is_ever_lost_or_doubled(
     nothing_lost_or_doubled(services, answered)
     chains = report(services, tmp_path)
     assert chains.instances > _ROUNDS / 2
-    assert list((place.home.directory / "spool").iterdir()) == []
+    assert [one for one in (place.home.directory / "spool").iterdir() if one.is_dir()] == []
