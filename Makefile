@@ -4,6 +4,7 @@
 PYTHON      ?= python3
 PYTEST_ARGS ?=
 SEED        ?=
+MUTANT      ?=
 UV_VERSION  := 0.13.9
 
 VENV      := .venv
@@ -21,7 +22,7 @@ SOURCES := $(patsubst %/,%,$(sort $(dir $(wildcard \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help dev demo up test lint fmt test-system sim sim-coverage bench docs wheel lock clean
+.PHONY: help dev demo up test lint fmt test-system sim sim-coverage mutants bench docs wheel lock clean
 
 help:  ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
@@ -56,6 +57,9 @@ sim: $(INSTALLED)  ## the simulated world; SEED=7 replays one seed
 
 sim-coverage: $(INSTALLED)  ## what the simulated world runs of the daemon; fails below 85 %
 	$(BIN)/python -m tests.sim.coverage
+
+mutants: $(INSTALLED)  ## break the source on purpose: each must be noticed; MUTANT=name
+	$(BIN)/python -m tests.mutants $(MUTANT)
 
 bench: $(INSTALLED)  ## CPU and latency per call, the spool against SQLite; precision and recall
 	$(BIN)/python -m bench
