@@ -9,7 +9,9 @@ import msgspec
 import pytest
 
 from gateway.evidence import Report
-from tests.exports import PIN, Writer, export, logged, sound
+from gateway.note import NoteKey
+from tests.attacked import World
+from tests.exports import OTHER, PIN, Writer, export, logged, sound
 from tests.unit.gatepost.running import gatepost
 
 OTHER_ROOT = "sha256:" + "0" * 64
@@ -128,3 +130,41 @@ def test_words_of_an_export_are_not_obeyed(tmp_path: Path, lines: list[bytes]) -
     ended = gatepost("verify", written(tmp_path, [*lines, forged]), "--root", PIN)
     assert ended.code == 1
     assert "\x1b" not in ended.out
+
+
+def test_a_checkpoint_and_witnesses_of_the_auditor_are_held_against_the_export(
+    tmp_path: Path,
+) -> None:
+    world = World().play()
+    path = written(tmp_path, world.lines())
+    pin = tmp_path / "seen.txt"
+    pin.write_text(world.pinned)
+    (key,) = world.asked().witnesses
+    options = ["--root", PIN, "--pin", pin, "--witness", key.verifier_key()]
+    ended = gatepost("verify", path, *options)
+    assert ended.code == 0, ended.out
+    assert "anchored until: 19 leaves" in " ".join(ended.out.split())
+    assert "seen by witness.example/1 at 2026-11-23T19:35:00" in " ".join(ended.out.split())
+    pin.write_text(world.pinned.replace("\n8\n", "\n7\n"))
+    assert gatepost("verify", path, *options).code == 1
+
+
+def test_what_an_auditor_brings_must_be_usable(tmp_path: Path, lines: list[bytes]) -> None:
+    path = written(tmp_path, lines)
+    witness = NoteKey("w.example", OTHER.public, cosigns=True).verifier_key()
+    log_key = NoteKey("log.example", OTHER.public).verifier_key()
+    junk = tmp_path / "junk.txt"
+    junk.write_text("no note")
+    for options, words in (
+        (["--witness", "nonsense"], "a verifier key is"),
+        (["--witness", log_key], "the key of a log"),
+        (["--witness", witness, "--witness", witness], "twice"),
+        (["--witness", witness, "--quorum", "2"], "there are 1 witnesses"),
+        (["--quorum", "1"], "there are 0 witnesses"),
+        (["--witness", witness, "--quorum", "0"], "there are 1 witnesses"),
+        (["--pin", junk], "junk.txt"),
+        (["--pin", tmp_path / "absent"], "absent"),
+    ):
+        ended = gatepost("verify", path, "--root", PIN, *options)
+        assert (ended.code, ended.out) == (2, ""), options
+        assert words in " ".join(ended.err.split()), options
