@@ -8,7 +8,7 @@ import hashlib
 import msgspec
 import pytest
 
-from gateway import checkpoint, documents, log_line, merkle, note, seal
+from gateway import checkpoint, documents, log_line, merkle, note, record, seal
 from gateway.documents import LogSeen, LogStatement, Revocation
 from gateway.evidence import Asked, Report, verify_export
 from gateway.log_line import Arrived, Consistency, Evidence, Leaves, LogLine, Range
@@ -24,6 +24,7 @@ from tests.exports import (
     PIN,
     RECEIVED_US,
     REVOCATION_KEY,
+    Writer,
     checkpoint_line,
     checkpoint_of,
     root,
@@ -343,3 +344,32 @@ def test_a_heartbeat_that_shows_no_root_is_false() -> None:
     world.play()
     report = verify_export(world.lines(), PIN, world.asked())
     assert states(report)["consistency"] == "false"
+
+
+def test_no_unchecked_signature_rides_along_on_a_revocation() -> None:
+    world = World().play()
+    (at,) = [n for n, one in enumerate(world.items) if b"revocation" in one.line[:60]]
+    sealed = seal.parse_envelope(world.items[at].line)
+    rider = documents.Signature(keyid=OTHER.kid, sig=sealed.signatures[0].sig)
+    more = msgspec.structs.replace(sealed, signatures=[*sealed.signatures, rider])
+    world.items[at].line = documents.encode(more) + b"\n"
+    report = verify_export(world.lines(), PIN, world.asked())
+    assert states(report)["signatures"] == "false"
+    assert states(report)["revocations"] == "not_applicable"
+
+
+def test_what_a_daemon_claims_to_have_seen_bounds_no_time_unless_it_is_true() -> None:
+    def play(here: World) -> None:
+        untrue = LogSeen(ORIGIN, 12, base64.b64encode(bytes(32)).decode())
+        third = Writer(3)
+        here.certify(third.certificate())
+        here.keep(third.start())
+        here.beat(third, untrue)
+        early = record.Decided(decided=specimens.T0, clock=specimens.CLOCK)
+        here.call(third, time=early)
+
+    world = World()
+    world.custom = play
+    world.play()
+    report = verify_export(world.lines(), PIN, world.asked())
+    assert (states(report)["consistency"], states(report)["time"]) == ("false", "true")
