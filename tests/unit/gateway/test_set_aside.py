@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from gateway import log_line, seal
+from gateway.chain_audit import ChainAudit, Link
 from gateway.evidence import Report, verify_export
 from gateway.log_audit import evidence_hash
 from gateway.log_line import Evidence, Leaves, LogLine
@@ -37,13 +38,13 @@ def aside(data: bytes) -> Report:
     return verify_export(lines, PIN)
 
 
-def twin(calls: int) -> tuple[Writer, seal.Sealed]:
-    """The first daemon's key at work on a chain of its own, and its last record there."""
-    writer = Writer(1)
+def twin(calls: int, number: int = 1) -> seal.Sealed:
+    """A daemon's first key at work on a chain of its own: its last record there."""
+    writer = Writer(number)
     writer.start()
     for _ in range(calls):
         writer.write(specimens.DECISION, trace=None)
-    return writer, writer.write(specimens.DECISION)
+    return writer.write(specimens.DECISION)
 
 
 def changed(report: Report) -> dict[str, str]:
@@ -54,22 +55,36 @@ def changed(report: Report) -> dict[str, str]:
 
 
 def test_another_record_for_a_place_in_the_chain_is_a_fork() -> None:
-    _, sealed = twin(1)
+    sealed = twin(1)
     report = aside(line(sealed)[:-1])
     assert changed(report) == {"forks": "false"}
     assert report.cause is not None
     assert "another record was signed for seq 2" in report.cause[1].cause
 
 
-def test_a_record_behind_the_seal_or_a_rotate_is_out_of_turn() -> None:
-    _, sealed = twin(20)
-    report = aside(line(sealed)[:-1])
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_record_behind_the_seal_is_out_of_turn(number: int) -> None:
+    """The first daemon's key had handed over to another one; the second's signed the seal."""
+    report = aside(line(twin(20, number))[:-1])
     assert changed(report) == {"chain": "false"}
+    assert report.cause is not None
+    assert "was signed after the seal" in report.cause[1].cause
+
+
+def test_a_record_by_a_key_that_was_retired_is_out_of_turn_in_an_open_chain() -> None:
+    audit = ChainAudit("open")
+    rotate = Link(0, "sha256:00", b"r" * 32, "ed25519:00", 1)
+    audit.add(rotate)
+    audit.rotate(rotate, "ed25519:11")
+    found = audit.contradiction(Link(5, "sha256:22", b"x" * 32, "ed25519:00", 2))
+    assert found is not None
+    assert (found.finding, "by a key retired at 0" in found.detail) == ("chain", True)
+    assert audit.contradiction(Link(5, "sha256:22", b"x" * 32, "ed25519:11", 2)) is None
 
 
 @pytest.mark.parametrize("by", ["another key", "another instance", "nobody"])
 def test_what_the_chains_own_key_did_not_sign_says_nothing_of_it(by: str) -> None:
-    _, sealed = twin(1)
+    sealed = twin(1)
     if by == "nobody":
         data = b"junk"
     elif by == "another key":
