@@ -5,6 +5,7 @@ PYTHON      ?= python3
 PYTEST_ARGS ?=
 SEED        ?=
 MUTANT      ?=
+SEEDS       ?=
 UV_VERSION  := 0.13.9
 
 VENV      := .venv
@@ -52,8 +53,9 @@ fmt: $(INSTALLED)  ## format, and fix what can be fixed
 test-system: $(INSTALLED)  ## tests that need root, namespaces or apt; a skip fails
 	GATEPOST_SKIPS_FAIL=1 $(BIN)/pytest -m system $(PYTEST_ARGS)
 
-sim: $(INSTALLED)  ## the simulated world; SEED=7 replays one seed
-	GATEPOST_SIM_SEED=$(SEED) $(BIN)/pytest tests/sim $(PYTEST_ARGS)
+sim: $(INSTALLED)  ## the simulated worlds; SEED=7 replays one, SEEDS=200 runs the first 200
+	GATEPOST_SIM_SEED=$(SEED) GATEPOST_SIM_SEEDS=$(SEEDS) \
+	    $(BIN)/pytest $(if $(SEED),tests/sim/test_world.py -k "world_of",tests/sim) $(PYTEST_ARGS)
 
 sim-coverage: $(INSTALLED)  ## what the simulated world runs of the daemon; fails below 85 %
 	$(BIN)/python -m tests.sim.coverage

@@ -36,6 +36,8 @@ HOST_KEY: Final = "/etc/gatepost/host.key"
 TOKEN: Final = "/etc/gatepost/token"
 PROBE: Final = "0.0.0.0:4142"
 SPOOL_BYTES_MAX: Final = 2 * 1024 * 1024
+_LINGER_SECONDS: Final = 2.0
+"""So long that a crash mostly finds records that are not in the store."""
 
 _STYLES: Final = ("bearer", "x-api-key", "x-goog-api-key", "api-key")
 _TEXT: Final = f"""
@@ -73,6 +75,7 @@ directory = "{SPOOL}"
 segment_bytes = {256 * 1024}
 spool_bytes_max = {SPOOL_BYTES_MAX}
 spool_free_bytes_min = 0
+ship_linger_seconds = {_LINGER_SECONDS}
 
 [policy]
 scope = "{SCOPE}"

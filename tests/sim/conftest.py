@@ -1,11 +1,15 @@
-"""Shows at the end of a run what each simulated world amounted to."""
+"""Runs the worlds of the selected tests side by side, and shows what each amounted to."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.sim.seeds import FIXED
+from tests.sim.totals import Totals
+from tests.sim.workers import Workers
 from tests.sim.world import Outcome
 
 OUTCOMES = pytest.StashKey[list[Outcome]]()
@@ -27,6 +31,28 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("world")
 
 
+@pytest.fixture(scope="session")
+def workers(request: pytest.FixtureRequest, files: Path) -> Iterator[Workers]:
+    """Runs the world of every selected test, each once; a test without a seed needs all fixed."""
+    seeds: dict[int, None] = {}
+    for item in request.session.items:
+        assert isinstance(item, pytest.Function)
+        if "workers" in item.fixturenames:
+            of_one = hasattr(item, "callspec")
+            seeds.update(dict.fromkeys([_seed_of(item)] if of_one else FIXED))
+    workers = Workers(list(seeds), files)
+    try:
+        yield workers
+    finally:
+        workers.stop()
+
+
+def _seed_of(item: pytest.Function) -> int:
+    seed = item.callspec.params["seed"]
+    assert isinstance(seed, int)
+    return seed
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     outcomes = terminalreporter.config.stash[OUTCOMES]
     if not outcomes:
@@ -34,7 +60,4 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     terminalreporter.section("simulated worlds")
     for outcome in outcomes:
         terminalreporter.write_line(str(outcome))
-    calls = sum(outcome.calls for outcome in outcomes)
-    crashes = sum(outcome.crashes for outcome in outcomes)
-    hours = sum(outcome.hours for outcome in outcomes)
-    terminalreporter.write_line(f"all: {calls} calls, {crashes} crashes, {hours:.1f} virtual hours")
+    terminalreporter.write_line(str(Totals(outcomes)))

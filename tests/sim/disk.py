@@ -16,14 +16,20 @@ from __future__ import annotations
 import errno
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
 import anyio
 
-from gateway.ports import File, FileSystem, Lock, ResultT
+from gateway.ports import FileSystem, ResultT
+from tests.sim.files import SimFiles
+from tests.sim.sectors import Change, Entry, Inode, parent
 
-SECTOR_BYTES = 512
+Moment = Literal["write", "sync", "names", "read", "other"]
+"""What an operation is to a power cut: ``sync`` makes written bytes durable, ``names`` changes
+names or makes such a change durable, ``other`` is a sync of what is durable already."""
+
+_NO_MOMENTS: Final[frozenset[Moment]] = frozenset()
 
 
 class PowerCut(BaseException):
@@ -34,18 +40,22 @@ class PowerCut(BaseException):
 class Faults:
     """What goes wrong, and when. Counts start at 1; None means never.
 
-    ``cut_before``: the power fails before the next operation of this kind on a path that begins
-    with ``cut_under`` has any effect; a ``sync`` is one that would make written bytes durable.
-    ``syncs_lie`` and ``directory_syncs_lie`` are mutants of the disk: they prove that a test
+    ``cut_before``: the power fails before the next operation that is one of these moments, on a
+    path that begins with ``cut_under``, has any effect; ``cut_skips`` of them pass.
+    ``write_errno``: what the write says; None for one that writes nothing and says so by its
+    count. ``syncs_lie`` and ``directory_syncs_lie`` are mutants of the disk: they prove that a test
     would notice a missing sync.
     """
 
     cut_at_operation: int | None = None
-    cut_before: Literal["write", "sync", "names"] | None = None
+    cut_before: frozenset[Moment] = _NO_MOMENTS
     cut_under: str = "/"
+    cut_skips: int = 0
     sync_error_at: int | None = None
     write_error_at: int | None = None
-    short_writes: bool = False
+    write_errno: int | None = errno.EIO
+    read_error_at: int | None = None
+    short_counts: bool = False
     capacity_bytes: int | None = None
     operation_seconds: float = 0.0001
     flush_seconds: float = 0.0002
@@ -54,65 +64,12 @@ class Faults:
     directory_syncs_lie: bool = False
 
 
-@dataclass
-class Inode:
-    """One file: what a read gives, what a power cut leaves, and which sectors differ."""
-
-    written: bytearray = field(default_factory=bytearray)
-    durable: bytearray = field(default_factory=bytearray)
-    dirty: set[int] = field(default_factory=set)
-    failed: bool = False
-
-    def write(self, data: bytes, offset: int) -> None:
-        if len(self.written) < offset:
-            self.written.extend(bytes(offset - len(self.written)))
-        self.written[offset : offset + len(data)] = data
-        self.dirty.update(range(offset // SECTOR_BYTES, -(-(offset + len(data)) // SECTOR_BYTES)))
-
-    def sync(self) -> None:
-        """Every dirty sector, and the size, is durable from here on."""
-        self.durable.extend(bytes(len(self.written) - len(self.durable)))
-        for sector in self.dirty:
-            part = slice(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES)
-            self.durable[part] = self.written[part]
-        self.dirty.clear()
-
-    def after_cut(self, chance: random.Random, keep: float) -> Inode:
-        """This file after a power cut that keeps each dirty sector with probability ``keep``."""
-        left = Inode(bytearray(self.written), bytearray(self.durable))
-        left.dirty = {sector for sector in sorted(self.dirty) if chance.random() < keep}
-        if left.dirty:
-            left.sync()
-        left.written[:] = left.durable
-        return left
-
-
-Entry = Inode | None
-"""A file, or None for a directory."""
-
-
-@dataclass(frozen=True)
-class Change:
-    """One change of names: ``make`` and ``remove`` of ``path``, or ``move`` to ``target``."""
-
-    kind: str
-    path: str
-    target: str = ""
-    entry: Entry = None
-
-    def apply(self, entries: dict[str, Entry]) -> None:
-        if self.kind == "make":
-            entries[self.path] = self.entry
-        elif self.kind == "remove":
-            entries.pop(self.path, None)
-        elif self.path in entries:
-            entries[self.target] = entries.pop(self.path)
-
-
 class SimDisk:
     """One volume. ``operations`` counts the system calls that change or sync something.
 
     ``on_cut`` is called at the moment of a power failure, ``on_work`` after each piece of work.
+    ``cut_at``: before which operation the power failed; None for between pieces of work.
+    ``write_errors``: errors that a writer was told of, a read error is none.
     """
 
     def __init__(self, seed: int = 0, faults: Faults | None = None) -> None:
@@ -120,9 +77,12 @@ class SimDisk:
         self.operations = 0
         self.syncs = 0
         self.writes = 0
+        self.reads = 0
+        self.write_errors = 0
         self.syncs_after_error = 0
         self.open_files = 0
         self.dead = False
+        self.cut_at: Moment | None = None
         self.on_cut: Callable[[], None] | None = None
         self.on_work: Callable[[], None] | None = None
         self.entries: dict[str, Entry] = {"/": None}
@@ -136,18 +96,19 @@ class SimDisk:
 
     async def run(self, work: Callable[[FileSystem], ResultT]) -> ResultT:
         """Run ``work`` inline, then sleep as long as a real disk would have taken."""
-        self._turn = self._turn or anyio.Lock()
+        self._turn = self._turn or anyio.Lock(fast_acquire=True)
         async with self._turn:
             with anyio.CancelScope(shield=True):
-                if self.faults.queue_seconds:
-                    await anyio.sleep(self.chance.random() * self.faults.queue_seconds)
+                queue_seconds = self.faults.queue_seconds
+                if queue_seconds:
+                    await anyio.sleep(self.chance.random() * queue_seconds)
                 try:
                     result = work(SimFiles(self))
                     if self.on_work is not None:
                         self.on_work()
                 finally:
                     seconds, self._owed_seconds = self._owed_seconds, 0.0
-                    if not self.dead:
+                    if not self.dead and (seconds or not queue_seconds):
                         await anyio.sleep(seconds)
         return result
 
@@ -155,23 +116,23 @@ class SimDisk:
         """The loop's time and, inside a piece of work, what the work so far would have taken."""
         return anyio.current_time() + self._owed_seconds
 
-    def step(self, seconds: float | None = None) -> None:
+    def step(self, moment: Moment, path: str, seconds: float | None = None) -> None:
         """One more operation; the power may fail before it has any effect."""
         self.check_power()
+        faults = self.faults
         self.operations += 1
-        self._owed_seconds += self.faults.operation_seconds if seconds is None else seconds
-        if self.operations == self.faults.cut_at_operation:
-            self.fail_power()
+        self._owed_seconds += faults.operation_seconds if seconds is None else seconds
+        if moment in faults.cut_before and path.startswith(faults.cut_under):
+            faults.cut_skips -= 1
+            if faults.cut_skips < 0:
+                self.fail_power(moment)
+        if self.operations == faults.cut_at_operation:
+            self.fail_power(moment)
 
-    def about_to(self, kind: str, path: str) -> None:
-        """An operation of this kind comes next; the power may fail before it."""
-        self.check_power()
-        if self.faults.cut_before == kind and path.startswith(self.faults.cut_under):
-            self.fail_power()
-
-    def fail_power(self) -> None:
+    def fail_power(self, moment: Moment | None = None) -> None:
         """The machine is gone, now. Raises PowerCut."""
         self.dead = True
+        self.cut_at = moment
         if self.on_cut is not None:
             self.on_cut()
         raise PowerCut
@@ -183,18 +144,16 @@ class SimDisk:
 
     def change(self, change: Change) -> None:
         """Change names; volatile until the directory is synced."""
-        self.about_to("names", change.path)
-        self.step()
+        self.step("names", change.path)
         change.apply(self.entries)
         self._changes.append(change)
 
     def sync_names(self, directory: str) -> None:
         """Every change of a name in ``directory`` is durable from here on."""
-        self.about_to("names", directory)
-        self.step(self.faults.flush_seconds)
+        mine = [change for change in self._changes if parent(change.path) == directory]
+        self.step("names" if mine else "other", directory, self.faults.flush_seconds)
         if self.faults.directory_syncs_lie:
             return
-        mine = [change for change in self._changes if parent(change.path) == directory]
         for change in mine:
             change.apply(self._durable)
         self._changes = [change for change in self._changes if parent(change.path) != directory]
@@ -263,158 +222,9 @@ class SimDisk:
         return sum(len(entry.written) for entry in self.entries.values() if entry is not None)
 
 
-def parent(path: str) -> str:
-    return path.rpartition("/")[0] or "/"
-
-
 def _reachable(path: str, entries: dict[str, Entry]) -> bool:
     while path != "/":
         path = parent(path)
         if entries.get(path, path) is not None:
             return False
     return True
-
-
-class SimFile:
-    """An open file of a ``SimDisk``."""
-
-    def __init__(self, disk: SimDisk, inode: Inode, path: str) -> None:
-        self._disk = disk
-        self._inode = inode
-        self._path = path
-        disk.open_files += 1
-
-    def pwrite(self, data: bytes | memoryview, offset: int) -> int:
-        disk, faults = self._disk, self._disk.faults
-        disk.about_to("write", self._path)
-        disk.step()
-        disk.writes += 1
-        if disk.writes == faults.write_error_at:
-            raise OSError(errno.EIO, "input/output error")
-        count = len(data)
-        if faults.short_writes and count > 1:
-            count = disk.chance.randrange(1, count + 1)
-        growth = max(0, offset + count - len(self._inode.written))
-        if faults.capacity_bytes is not None and growth:
-            room = faults.capacity_bytes - disk.taken_bytes
-            if room <= 0:
-                raise OSError(errno.ENOSPC, "no space left on device")
-            count -= max(0, growth - room)
-        self._inode.write(bytes(data[:count]), offset)
-        return count
-
-    def pread(self, length: int, offset: int) -> bytes:
-        self._disk.check_power()
-        return bytes(self._inode.written[offset : offset + length])
-
-    def size(self) -> int:
-        self._disk.check_power()
-        return len(self._inode.written)
-
-    def fdatasync(self) -> None:
-        disk = self._disk
-        if self._inode.dirty:
-            disk.about_to("sync", self._path)
-        disk.step(disk.faults.flush_seconds)
-        disk.syncs += 1
-        disk.syncs_after_error += self._inode.failed
-        if disk.syncs == disk.faults.sync_error_at:
-            # What Linux does: the pages count as clean, so a second sync would succeed.
-            self._inode.failed = True
-            self._inode.dirty.clear()
-            raise OSError(errno.EIO, "input/output error")
-        if not disk.faults.syncs_lie:
-            self._inode.sync()
-
-    def close(self) -> None:
-        self._disk.open_files -= 1
-
-
-class SimFiles:
-    """The file system of a ``SimDisk``; implements ``gateway.ports.FileSystem``."""
-
-    def __init__(self, disk: SimDisk) -> None:
-        self._disk = disk
-
-    def _entry(self, path: str) -> Entry:
-        self._disk.check_power()
-        if path not in self._disk.entries:
-            raise FileNotFoundError(errno.ENOENT, "no such file or directory", path)
-        return self._disk.entries[path]
-
-    def _absent(self, path: str) -> None:
-        if self._entry(parent(path)) is not None:
-            raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
-        if path in self._disk.entries:
-            raise FileExistsError(errno.EEXIST, "file exists", path)
-
-    def make_directory(self, path: str, mode: int) -> None:
-        self._disk.check_power()
-        if path in self._disk.entries:
-            return
-        self.make_directory(parent(path), mode)
-        self._disk.change(Change("make", path))
-        self._disk.modes[path] = mode
-
-    def directory_mode(self, path: str) -> int:
-        if self._entry(path) is not None:
-            raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
-        return self._disk.modes[path]
-
-    def list_directory(self, path: str) -> list[str]:
-        if self._entry(path) is not None:
-            raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
-        inside = (name for name in self._disk.entries if name != "/" and parent(name) == path)
-        return sorted(name.rpartition("/")[2] for name in inside)
-
-    def sync_directory(self, path: str) -> None:
-        self._entry(path)
-        self._disk.sync_names(path)
-
-    def remove_directory(self, path: str) -> None:
-        if self.list_directory(path):
-            raise OSError(errno.ENOTEMPTY, "directory not empty", path)
-        self._disk.change(Change("remove", path))
-
-    def create(self, path: str, mode: int) -> File:
-        self._absent(path)
-        inode = Inode()
-        self._disk.change(Change("make", path, entry=inode))
-        return SimFile(self._disk, inode, path)
-
-    def open(self, path: str, *, writable: bool) -> File:
-        entry = self._entry(path)
-        if entry is None:
-            raise IsADirectoryError(errno.EISDIR, "is a directory", path)
-        return SimFile(self._disk, entry, path)
-
-    def rename(self, source: str, target: str) -> None:
-        self._entry(source)
-        self._disk.change(Change("move", source, target))
-
-    def unlink(self, path: str) -> None:
-        self._entry(path)
-        self._disk.change(Change("remove", path))
-
-    def free_bytes(self, path: str) -> int:
-        capacity = self._disk.faults.capacity_bytes
-        return 2**40 if capacity is None else max(0, capacity - self._disk.taken_bytes)
-
-    def lock(self, path: str) -> Lock | None:
-        if path in self._disk.locks:
-            return None
-        if path not in self._disk.entries:
-            self.create(path, 0o600).close()
-        self._disk.locks.add(path)
-        return SimLock(self._disk, path)
-
-
-class SimLock:
-    """A held lock; a crash frees it, because the next ``SimDisk`` knows none."""
-
-    def __init__(self, disk: SimDisk, path: str) -> None:
-        self._disk = disk
-        self._path = path
-
-    def release(self) -> None:
-        self._disk.locks.discard(self._path)

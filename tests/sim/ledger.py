@@ -83,13 +83,15 @@ class Violation:
 @dataclass
 class Ledger:
     """Everything that was seen. ``answered``: decision → status; ``answered_under``: decision →
-    version of the policy in force then; ``turned_away``: answers without a decision, by life."""
+    version of the policy in force then; ``turned_away``: answers without a decision, by life;
+    ``crashes``: by the operation before which they came."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
     answered_under: dict[str, int] = field(default_factory=dict)
     turned_away: Counter[int] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
+    crashes: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 
     def violate(self, checker: str, text: str) -> None:

@@ -70,10 +70,12 @@ class _Shuffled(deque[asyncio.Handle]):
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
-        self._chance = chance
+        self._fraction = chance.random
 
     def popleft(self) -> asyncio.Handle:
-        self.rotate(-self._chance.randrange(len(self)))
+        waiting = len(self)
+        if waiting > 1:
+            self.rotate(-int(self._fraction() * waiting))
         return super().popleft()
 
 

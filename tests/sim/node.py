@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import io
 import random
-from typing import Final, Literal
+from typing import Final
 
 import anyio
 import msgspec
@@ -27,7 +27,7 @@ from tests.sim.auditor import audit
 from tests.sim.central import HOST_SEED, ONE_TIME, Central
 from tests.sim.clock import SimClock
 from tests.sim.configuration import HOST_KEY, SPOOL, SPOOL_BYTES_MAX, TOKEN
-from tests.sim.disk import Faults, PowerCut, SimDisk
+from tests.sim.disk import Faults, Moment, PowerCut, SimDisk
 from tests.sim.entropy import SeededEntropy
 from tests.sim.ledger import Ledger
 from tests.sim.net import DaemonNetwork, Host, Sending, SimNetwork
@@ -108,11 +108,10 @@ class Node:
 
     # -- lives
 
-    async def live(self, crash_at: int | None) -> int | None:
-        """One life; its exit code, or None for a crash. ``crash_at``: an operation number."""
+    async def live(self) -> int | None:
+        """One life; its exit code, or None for a crash."""
         self.life += 1
         disk, ledger = self.disk, self._ledger
-        disk.faults.cut_at_operation = crash_at
         watch = Watch(self.life, disk, SPOOL, SPOOL_BYTES_MAX, ledger, self._central)
         self.watch = watch
         self._central.shipping = watch.shipping
@@ -145,6 +144,7 @@ class Node:
                     raise
         if disk.dead:
             code = None
+            ledger.crashes[disk.cut_at or "now"] += 1
         self._crash_scope = self.daemon = None
         self.started = anyio.Event()
         self.last_code = code
@@ -181,7 +181,7 @@ class Node:
     def _new_disk(self, disk: SimDisk) -> None:
         slow = self.disk.faults.flush_seconds
         self.disk = disk
-        disk.faults = Faults(flush_seconds=slow, queue_seconds=0.001, short_writes=True)
+        disk.faults = Faults(flush_seconds=slow, queue_seconds=0.001, short_counts=True)
         self.fill_disk(self._spare_bytes)
 
     def _check_exit(self, code: int, watch: Watch) -> None:
@@ -198,10 +198,8 @@ class Node:
             self._ledger.violate("exit", f"exit 0, not in the store: {unsent[:3]}")
         if code == EXIT_UNSENT and not left:
             self._ledger.violate("exit", "exit 75, and nothing is left in the spool")
-        failed_at = self.disk.faults.sync_error_at
-        sound = failed_at is None or self.disk.syncs < failed_at
         # A disk that stalls for longer than the grace period has failed, too.
-        sound = sound and self.disk.faults.flush_seconds < _STALLED_SECONDS
+        sound = not self.disk.write_errors and self.disk.faults.flush_seconds < _STALLED_SECONDS
         if code == EXIT_DISK_FAILED and sound:
             self._ledger.violate("exit", "exit 74, and nothing was wrong with the disk")
         if code not in (EXIT_DRAINED, EXIT_UNSENT, EXIT_DISK_FAILED):
@@ -264,11 +262,12 @@ class Node:
             try:
                 self.disk.fail_power()
             except PowerCut:
-                self._ledger.counts["crashed at once"] += 1
+                return
 
-    def arm(self, kind: Literal["write", "sync", "names"], under: str) -> None:
-        self.disk.faults.cut_under = under
-        self.disk.faults.cut_before = kind
+    def arm(self, moment: Moment, under: str, skips: int) -> None:
+        faults = self.disk.faults
+        faults.cut_under, faults.cut_skips = under, skips
+        faults.cut_before |= {moment}
 
     def stop(self) -> None:
         self._stop.set()

@@ -139,7 +139,7 @@ def test_no_answered_record_is_lost_wherever_the_power_fails(keep: float) -> Non
 
 def test_no_answered_record_is_lost_under_any_schedule() -> None:
     for seed in range(60):
-        disk = SimDisk(seed, Faults(cut_at_operation=20 + seed, short_writes=seed % 2 == 0))
+        disk = SimDisk(seed, Faults(cut_at_operation=20 + seed, short_counts=seed % 2 == 0))
         answered = _live_until_cut(seed, disk)
         assert _lost(seed, disk, answered, keep=(seed % 5) / 4) == set(), f"seed {seed}"
 

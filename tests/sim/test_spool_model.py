@@ -173,7 +173,7 @@ def test_every_answered_record_is_stored_once_after_random_lives(first: int) -> 
         for number in range(1, 4):
             disk.faults = Faults(
                 cut_at_operation=model.chance.choice([None, model.chance.randrange(1, 60)]),
-                short_writes=model.chance.random() < 0.3,
+                short_counts=model.chance.random() < 0.3,
             )
             try:
                 simulate(seed, lambda: _life(model, disk, number, heal=False))  # noqa: B023

@@ -1,6 +1,7 @@
 """The whole daemon in simulated worlds: no law of the product is broken under any weather.
 
-One seed is one world and one history. ``make sim SEED=7`` replays one; its plan follows from it.
+One seed is one world and one history. ``make sim SEED=7`` replays one, ``make sim SEEDS=200`` runs
+the first 200; a world's plan follows from its seed.
 """
 
 from __future__ import annotations
@@ -10,16 +11,20 @@ from pathlib import Path
 
 import pytest
 
-from tests.sim.seeds import FIXED
-from tests.sim.world import Outcome, Plan, plan_of, run_world
+from tests.sim.seeds import FIXED, asked_seeds
+from tests.sim.totals import Totals
+from tests.sim.workers import WORLD_SECONDS_MAX, Workers
+from tests.sim.world import Outcome, Plan, run_world
 
-_ASKED = os.environ.get("GATEPOST_SIM_SEED", "")
-SEEDS = (int(_ASKED),) if _ASKED else FIXED
+SEEDS = asked_seeds(os.environ)
 
 
+@pytest.mark.timeout(WORLD_SECONDS_MAX + 60)
 @pytest.mark.parametrize("seed", SEEDS)
-def test_no_law_is_broken_in_the_world_of(seed: int, files: Path, outcomes: list[Outcome]) -> None:
-    outcome = run_world(seed, plan_of(seed), files)
+def test_no_law_is_broken_in_the_world_of(
+    seed: int, workers: Workers, outcomes: list[Outcome]
+) -> None:
+    outcome = workers.outcome(seed)
     outcomes.append(outcome)
     if outcome.violations:
         pytest.fail(
@@ -31,6 +36,17 @@ def test_no_law_is_broken_in_the_world_of(seed: int, files: Path, outcomes: list
         )
     assert outcome.calls > 100
     assert outcome.counts["exit 0"] > 0
+
+
+if set(FIXED) <= set(SEEDS):
+
+    @pytest.mark.timeout(WORLD_SECONDS_MAX * len(FIXED))
+    def test_the_fixed_worlds_call_and_crash_enough(workers: Workers) -> None:
+        totals = Totals([workers.outcome(seed) for seed in FIXED])
+        assert totals.calls >= 20_000
+        assert totals.crashes >= 2_000
+        assert totals.unsynced >= 0.45 * totals.crashes
+        assert totals.names >= 0.10 * totals.crashes
 
 
 def test_one_seed_is_one_history(files: Path) -> None:

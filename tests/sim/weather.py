@@ -1,8 +1,8 @@
 """What goes wrong in a simulated world, and when: one seed is one weather.
 
-Crashes come at chosen moments: half of them between a write and its sync, a tenth between
-changes of names and their sync, others at once or after so many operations of a start. Everything
-else lasts a while and passes. Faults that overlap are meant to.
+Crashes come at chosen moments: about half of them between a write and its sync, more than a tenth
+between changes of names, others before a write, at once, or after so many operations of a start.
+Everything else lasts a while and passes. Faults that overlap are meant to.
 """
 
 from __future__ import annotations
@@ -11,24 +11,25 @@ import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import anyio
 
 from tests.sim.central import ADDRESS, Central
 from tests.sim.clock import SimClock
-from tests.sim.disk import Faults
+from tests.sim.disk import Faults, Moment
 from tests.sim.net import SimNetwork
 from tests.sim.provider import MODELS, TOOLS, Provider
 from tests.sim.publisher import Publisher
 
 AGENT_SOCKET: Final = "/run/gatepost/agent/agent.sock"
 AGENT_PORT: Final = "127.0.0.1:4141"
-CrashKind = Literal["sync", "names", "write", "now"]
-
-_CRASHES: Final[dict[CrashKind, int]] = {"sync": 5, "names": 1, "write": 1, "now": 3}
+_AT_ONCE: Final = 0.15
+_MOMENTS: Final[tuple[Moment, ...]] = ("sync", "names", "write")
+_MOMENT_WEIGHTS: Final = (6, 2, 1)
+_START_CRASHES: Final = 0.55
+_START_SKIPS_MAX: Final = 12
 _EVENTS: Final = {
-    "crash": 40,
     "stop": 10,
     "publish": 10,
     "central_away": 8,
@@ -55,8 +56,8 @@ class Daemons(Protocol):
     def crash(self) -> None:
         """The machine or process is gone now."""
 
-    def arm(self, kind: Literal["write", "sync", "names"], under: str) -> None:
-        """The power fails before the next operation of this kind."""
+    def arm(self, moment: Moment, under: str, skips: int) -> None:
+        """The power fails before the next operation of this kind, too, after so many more."""
 
     def stop(self) -> None:
         """SIGTERM."""
@@ -68,7 +69,8 @@ class Daemons(Protocol):
 
 
 class Weather:
-    """``mean_seconds`` of virtual time lie between two events."""
+    """``mean_seconds`` of virtual time lie between two events, ``crash_seconds`` between two
+    attempts to crash the daemon."""
 
     def __init__(
         self,
@@ -80,6 +82,7 @@ class Weather:
         clock: SimClock,
         chance: random.Random,
         mean_seconds: float,
+        crash_seconds: float,
     ) -> None:
         self.counts: Counter[str] = Counter()
         self._daemons = daemons
@@ -90,6 +93,7 @@ class Weather:
         self._clock = clock
         self._chance = chance
         self._mean_seconds = mean_seconds
+        self._crash_seconds = crash_seconds
         self._troubles = 0
         self._calm_since = 0.0
 
@@ -111,6 +115,7 @@ class Weather:
         """Until cancelled."""
         names, weights = list(_EVENTS), list(_EVENTS.values())
         async with anyio.create_task_group() as passing:
+            passing.start_soon(self._crashes)
             while True:
                 await anyio.sleep(self._chance.expovariate(1 / self._mean_seconds))
                 (name,) = self._chance.choices(names, weights)
@@ -128,27 +133,28 @@ class Weather:
         self._central.duplicate_rate = 0.0
         self._provider.trouble = 0.0
         faults = self._daemons.faults
-        faults.cut_before = faults.sync_error_at = faults.cut_at_operation = None
+        faults.cut_before = frozenset()
+        faults.sync_error_at = None
         faults.flush_seconds = Faults().flush_seconds
         self._daemons.fill_disk(None)
 
-    def draw_start(self) -> int | None:
-        """At which operation of the next start the power fails again; mostly never."""
-        if self._chance.random() > 0.2:
-            return None
-        self.counts["crash_in_start"] += 1
-        return self._chance.randrange(1, 80)
+    def arm_start(self) -> None:
+        """A daemon is about to start: often the power fails again before it serves."""
+        if self._chance.random() < _START_CRASHES:
+            (moment,) = self._chance.choices(_MOMENTS, _MOMENT_WEIGHTS)
+            self._daemons.arm(moment, "/", self._chance.randrange(_START_SKIPS_MAX))
 
     # -- what may happen
 
-    async def _crash(self) -> None:
-        (kind,) = self._chance.choices(list(_CRASHES), list(_CRASHES.values()))
-        self.counts[f"crash_{kind}"] += 1
-        if kind == "now":
-            self._daemons.crash()
-        else:
+    async def _crashes(self) -> None:
+        while True:
+            await anyio.sleep(self._chance.expovariate(1 / self._crash_seconds))
+            if self._chance.random() < _AT_ONCE:
+                self._daemons.crash()
+                continue
+            (moment,) = self._chance.choices(_MOMENTS, _MOMENT_WEIGHTS)
             under = "/" if self._chance.random() < 0.25 else "/var/spool"
-            self._daemons.arm(kind, under)
+            self._daemons.arm(moment, under, 0)
 
     async def _stop(self) -> None:
         """Mostly in fair weather; sometimes while nothing can be shipped, or until just then."""
@@ -231,8 +237,14 @@ class Weather:
         self._daemons.fail_next_sync()
 
     async def _clock_step(self) -> None:
+        """The clock jumps; most jumps are put right after a while, by another one."""
+        seconds = self._chance.choice((-3_600, -90, -5, 5, 50, 600))
         self._calm_since = anyio.current_time()
-        self._clock.step(self._chance.choice((-3_600, -90, -5, 5, 50, 600)))
+        self._clock.step(seconds)
+        if self._chance.random() < 0.8:
+            await self._last(30, 600)
+            self._calm_since = anyio.current_time()
+            self._clock.step(-seconds)
 
     async def _last(self, least_seconds: float, most_seconds: float) -> None:
         await anyio.sleep(self._chance.uniform(least_seconds, most_seconds))

@@ -30,6 +30,7 @@ from tests.sim.loop import simulate
 from tests.sim.net import Host, SimNetwork
 from tests.sim.node import Node
 from tests.sim.operator import Operator
+from tests.sim.pack import shared_packs
 from tests.sim.policies import CLASSES, call_name
 from tests.sim.provider import Provider
 from tests.sim.publisher import Publisher
@@ -38,11 +39,10 @@ from tests.sim.twists import draw_twist
 from tests.sim.weather import AGENT_PORT, AGENT_SOCKET, Weather
 
 _HEALING_SECONDS_MAX: Final = 6 * 3_600.0
-_LOOK_SECONDS: Final = 20.0
 _IN_FORCE_SECONDS: Final = 150.0
 """Two refreshes, and the longest wait after a failed one."""
 _BEHIND_SECONDS: Final = 50.0
-_DOWN_SECONDS: Final = 15.0
+_DOWN_SECONDS: Final = 5.0
 _LINES_KEPT: Final = 30
 _ROTATION_SECONDS: Final = 900.0
 _WAYS: Final = (
@@ -55,34 +55,47 @@ _WAYS: Final = (
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """How large a world is. Means are seconds of virtual time."""
+    """How large a world is: ``calls`` of each agent. Means are seconds of virtual time: between
+    calls of an agent, events of the weather, attempts at a crash, and looks at the status."""
 
-    agents: int = 6
-    calls: int = 50
-    think_seconds: float = 20.0
-    weather_seconds: float = 40.0
+    agents: int = 8
+    calls: int = 122
+    think_seconds: float = 2.5
+    weather_seconds: float = 60.0
+    crash_seconds: float = 11.0
+    look_seconds: float = 40.0
     certificate_seconds: int = 24 * 3_600
     hang_up: float = 0.05
     trouble: float = 0.15
 
 
 def plan_of(seed: int) -> Plan:
-    """The plan of a seed: most are ordinary, some are crowded, some last for half a day."""
+    """The plan of a seed: most are stormy, some calmer, crowded, or as long as half a day."""
+    if seed % 10 == 5:
+        return Plan(think_seconds=10.0, crash_seconds=150.0)
     if seed % 10 == 8:
-        return Plan(agents=20, think_seconds=1.0, weather_seconds=10.0, hang_up=0.1)
+        return Plan(agents=20, calls=100, think_seconds=1.0, weather_seconds=20.0, hang_up=0.1)
     if seed % 10 == 9:
         return Plan(
-            calls=20, think_seconds=1_200.0, weather_seconds=1_500.0, certificate_seconds=3_600
+            agents=6,
+            calls=20,
+            think_seconds=1_200.0,
+            weather_seconds=1_500.0,
+            crash_seconds=2_000.0,
+            look_seconds=300.0,
+            certificate_seconds=3_600,
         )
     return Plan()
 
 
 class Outcome(msgspec.Struct, frozen=True, kw_only=True):
-    """What a run amounted to; ``history``: a digest of all that was seen."""
+    """What a run amounted to. ``crashes_before``: how many came before which operation of the
+    disk, or ``now`` for between two; ``history``: a digest of all that was seen."""
 
     seed: int
     calls: int
     crashes: int
+    crashes_before: dict[str, int]
     lives: int
     cuts: int
     hours: float
@@ -105,7 +118,6 @@ class World:
         self.seed = seed
         self.plan = plan
         self.ledger = Ledger()
-        self.crashes = 0
         self._asked = 0
         self._chance = chance = random.Random(seed)
         self._healed = anyio.Event()
@@ -140,6 +152,7 @@ class World:
             node_clock,
             self._part(),
             plan.weather_seconds,
+            plan.crash_seconds,
         )
 
     def _part(self) -> random.Random:
@@ -188,9 +201,9 @@ class World:
     async def _lives(self) -> None:
         """One life of the daemon after the other."""
         while True:
-            crash_at = None if self._healed.is_set() else self.weather.draw_start()
-            code = await self.node.live(crash_at)
-            self.crashes += code is None
+            if not self._healed.is_set():
+                self.weather.arm_start()
+            await self.node.live()
             await anyio.sleep(self._chance.random() * _DOWN_SECONDS)
 
     async def _agent(self, chance: random.Random) -> None:
@@ -223,7 +236,7 @@ class World:
         host = Host(self.network)
         operator = Operator(host, self.ledger, self.node.status, self._part())
         while True:
-            await anyio.sleep(self._chance.random() * 2 * _LOOK_SECONDS)
+            await anyio.sleep(self._chance.random() * 2 * self.plan.look_seconds)
             self.node.compare_status(quiet=False)
             self._compare_policy()
             await operator.look()
@@ -298,7 +311,8 @@ class World:
         return Outcome(
             seed=self.seed,
             calls=len(ledger.calls),
-            crashes=self.crashes,
+            crashes=ledger.crashes.total(),
+            crashes_before=dict(sorted(ledger.crashes.items())),
             lives=self.node.life,
             cuts=self.network.cuts,
             hours=anyio.current_time() / 3_600,
@@ -319,9 +333,10 @@ def _node_clock(chance: random.Random) -> SimClock:
 
 
 def run_world(seed: int, plan: Plan, directory: Path) -> Outcome:
-    """Build and run one world on its own loop."""
+    """Build and run one world on its own loop. One that loops for ever does not return."""
 
     async def main() -> Outcome:
         return await World(seed, plan, directory).run()
 
-    return simulate(seed, main)
+    with shared_packs():
+        return simulate(seed, main)

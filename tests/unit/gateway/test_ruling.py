@@ -9,7 +9,7 @@ import pytest
 from gateway import decide
 from gateway.rate import KeyedBuckets
 from spool import read
-from tests.sim.disk import SimFiles
+from tests.sim.files import SimFiles
 from tests.sim.loop import elapse
 from tests.unit.gateway import identity_world as identities
 from tests.unit.gateway import token_factory as make

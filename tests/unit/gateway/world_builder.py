@@ -32,7 +32,8 @@ from policy_cache import trusted
 from spool import read
 from spool.config import SpoolConfig
 from spool.spool import Spool
-from tests.sim.disk import Faults, SimDisk, SimFiles
+from tests.sim.disk import Faults, SimDisk
+from tests.sim.files import SimFiles
 from tests.sim.loop import elapse, simulate
 from tests.sim.records import instance_id
 from tests.unit.gateway import identity_world

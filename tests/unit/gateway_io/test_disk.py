@@ -19,7 +19,8 @@ from spool import read
 from spool.config import SpoolConfig
 from spool.recover import find_dead
 from spool.spool import Spool
-from tests.sim.disk import SimDisk, SimFiles
+from tests.sim.disk import SimDisk
+from tests.sim.files import SimFiles
 from tests.sim.records import PLACE, draft, instance_id, seal_draft, sealer
 
 FILES = OsFileSystem()

@@ -35,8 +35,9 @@ from tests.sim.central import (
     root_document,
 )
 from tests.sim.clock import SimClock
-from tests.sim.disk import SimDisk, SimFiles
+from tests.sim.disk import SimDisk
 from tests.sim.entropy import SeededEntropy
+from tests.sim.files import SimFiles
 from tests.sim.loop import elapse, simulate
 from tests.sim.net import DaemonNetwork, Host, SimNetwork
 from tests.sim.policies import SCOPE

@@ -58,7 +58,7 @@ def test_a_power_cut_leaves_a_whole_key_or_none() -> None:
 
 
 def test_short_writes_are_written_to_the_end() -> None:
-    disk = SimDisk(1, Faults(short_writes=True))
+    disk = SimDisk(1, Faults(short_counts=True))
     assert load(disk).kid == load(disk, seed=2).kid
 
 

@@ -17,7 +17,8 @@ from spool import frame
 from spool import home as place
 from spool.frame import SegmentHeader
 from spool.recover import DeadInstance, find_dead
-from tests.sim.disk import SimDisk, SimFiles
+from tests.sim.disk import SimDisk
+from tests.sim.files import SimFiles
 from tests.sim.left_behind import SEGMENT_BYTES, files_of, home, put_segment, recover
 from tests.sim.loop import simulate
 from tests.sim.records import PLACE, instance_id, sealed_records

@@ -9,7 +9,7 @@ import pytest
 
 from gateway.ports import ServiceAnswer, ServiceUnreachable
 from spool.ranges import NONE, SeqRanges
-from tests.sim.disk import SimFiles
+from tests.sim.files import SimFiles
 from tests.sim.loop import elapse
 from tests.sim.records import seal_draft
 from tests.sim.shipping import World, refusal, ship

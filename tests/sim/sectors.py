@@ -1,0 +1,73 @@
+"""Content and names as a disk keeps them: what is *written*, and what is *durable*.
+
+Content is kept in sectors of 512 bytes, which are written or not, never half. A name that was
+made, renamed or removed is one change, which a power cut keeps or loses.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+SECTOR_BYTES = 512
+
+
+@dataclass
+class Inode:
+    """One file: what a read gives, what a power cut leaves, and which sectors differ."""
+
+    written: bytearray = field(default_factory=bytearray)
+    durable: bytearray = field(default_factory=bytearray)
+    dirty: set[int] = field(default_factory=set)
+    failed: bool = False
+
+    def write(self, data: bytes, offset: int) -> None:
+        if len(self.written) < offset:
+            self.written.extend(bytes(offset - len(self.written)))
+        self.written[offset : offset + len(data)] = data
+        self.dirty.update(range(offset // SECTOR_BYTES, -(-(offset + len(data)) // SECTOR_BYTES)))
+
+    def sync(self) -> None:
+        """Every dirty sector, and the size, is durable from here on."""
+        missing = len(self.written) - len(self.durable)
+        if missing:
+            self.durable.extend(bytes(missing))
+        for sector in self.dirty:
+            part = slice(sector * SECTOR_BYTES, (sector + 1) * SECTOR_BYTES)
+            self.durable[part] = self.written[part]
+        self.dirty.clear()
+
+    def after_cut(self, chance: random.Random, keep: float) -> Inode:
+        """This file after a power cut that keeps each dirty sector with probability ``keep``."""
+        left = Inode(bytearray(self.written), bytearray(self.durable))
+        left.dirty = {sector for sector in sorted(self.dirty) if chance.random() < keep}
+        if left.dirty:
+            left.sync()
+        left.written[:] = left.durable
+        return left
+
+
+Entry = Inode | None
+"""A file, or None for a directory."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of names: ``make`` and ``remove`` of ``path``, or ``move`` to ``target``."""
+
+    kind: str
+    path: str
+    target: str = ""
+    entry: Entry = None
+
+    def apply(self, entries: dict[str, Entry]) -> None:
+        if self.kind == "make":
+            entries[self.path] = self.entry
+        elif self.kind == "remove":
+            entries.pop(self.path, None)
+        elif self.path in entries:
+            entries[self.target] = entries.pop(self.path)
+
+
+def parent(path: str) -> str:
+    return path.rpartition("/")[0] or "/"

@@ -1,0 +1,63 @@
+"""Worlds side by side: each in a process of its own, as many at a time as there are cores.
+
+A world is one history whatever runs beside it, so the processes share nothing: each has its own
+key files and its own rule pack. Owns: the processes, and telling a world that does not end from
+one that does. Refuses: what a world is.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import warnings
+from collections.abc import Sequence
+from multiprocessing.pool import AsyncResult, Pool
+from pathlib import Path
+from typing import Final
+
+from tests.sim.world import Outcome, plan_of, run_world
+
+WORLD_SECONDS_MAX: Final = 300.0
+"""Of real time, from when it is waited for. A world of the fixed set takes some ten seconds."""
+
+
+class DoesNotEnd(AssertionError):
+    """A world that is still not at its end: something in it goes round for ever."""
+
+
+class Workers:
+    """Runs the worlds of ``seeds``, in that order; a single one in this very process, where a
+    debugger reaches it. ``stop`` ends what is still running."""
+
+    def __init__(self, seeds: Sequence[int], directory: Path) -> None:
+        self._directory = directory
+        self._pool: Pool | None = None
+        self._coming: dict[int, AsyncResult[Outcome]] = {}
+        if len(seeds) > 1:
+            # Spawned, because a fork would copy the test runner in whatever state it is.
+            self._pool = multiprocessing.get_context("spawn").Pool(os.cpu_count())
+            for seed in seeds:
+                self._coming[seed] = self._pool.apply_async(run_alone, (seed, directory))
+
+    def outcome(self, seed: int) -> Outcome:
+        """Wait for the world of ``seed``. Raises DoesNotEnd, and what the world raised."""
+        if self._pool is None:
+            return run_alone(seed, self._directory)
+        try:
+            return self._coming[seed].get(WORLD_SECONDS_MAX)
+        except multiprocessing.TimeoutError:
+            raise DoesNotEnd(f"seed {seed} has not ended in {WORLD_SECONDS_MAX:.0f} s") from None
+
+    def stop(self) -> None:
+        if self._pool is not None:
+            self._pool.terminate()
+            self._pool.join()
+
+
+def run_alone(seed: int, directory: Path) -> Outcome:
+    """The world of ``seed`` as its own plan says, with files of this process alone."""
+    files = directory / f"process-{os.getpid()}"
+    files.mkdir(exist_ok=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return run_world(seed, plan_of(seed), files)
