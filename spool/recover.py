@@ -26,7 +26,7 @@ from spool import frame, home, read
 from spool.examine import Damage, Examiner, Findings, joined
 from spool.judge import judge_segment
 from spool.read import LoadedSegment
-from spool.scan import Scan
+from spool.scan import Scan, Stretch
 from spool.segment import (
     read_all,
     remove_if_there,
@@ -90,6 +90,7 @@ class DeadInstance:
         self.settled: Settled | None = None
         self.removed = False
         self._noted = False
+        self._known_damage: set[tuple[int, int]] = set()
         self._lock = lock
         self._place = place
         self._findings: Findings | None = None
@@ -175,6 +176,9 @@ class DeadInstance:
     ) -> list[Quarantined]:
         loaded = read.load_segment(files, self.directory, self.instance, base_seq)
         scanned = loaded.scan(self.instance)
+        self._known_damage |= {
+            (base_seq, one.offset) for one in scanned.pieces if isinstance(one, Stretch)
+        }
         if last:
             self._make_true(files, loaded, scanned)
         damages = judge_segment(examiner, loaded, scanned, instance=self.instance, last=last)
@@ -191,7 +195,7 @@ class DeadInstance:
         batches = scanned.batches
         last_first = max((first for _, first in batches), default=0)
         start = min((at for at, first in batches if first == last_first), default=frame.PAGE_BYTES)
-        end = len(loaded.data.rstrip(b"\0"))
+        end = scanned.data_end
         path = f"{self.directory}/{segment_name(loaded.base_seq)}"
         file = files.open(path, writable=True)
         try:
@@ -216,8 +220,34 @@ class DeadInstance:
             name = home.damage_name(files, self.directory, loaded.base_seq, damage.offset, data)
             pieces[name] = data
             kept.append(Quarantined(file=name, length=len(data), digest=sha256_text(data)))
+        if self.settled is not None and pieces.keys() - home.quarantined_names(
+            files, self.directory
+        ):
+            # The record that was written about it does not know of these. The note goes first:
+            # once they are kept, the next start would take them for known.
+            remove_if_there(files, f"{self.directory}/{SETTLED_NAME}")
+            files.sync_directory(self.directory)
+            self.settled = None
         home.quarantine(files, self.directory, pieces)
         return kept
+
+    def knows(self, base_seq: int, stretch: Stretch) -> bool:
+        """Whether this damage was found before."""
+        return (base_seq, stretch.offset) in self._known_damage
+
+    async def note_damage(self, disk: Disk, base_seq: int, stretch: Stretch) -> None:
+        """Keep bytes that rotted since they were examined. Raises OSError."""
+        self._known_damage.add((base_seq, stretch.offset))
+        self.bytes_used += await disk.run(
+            partial(
+                home.quarantine_stretch,
+                directory=self.directory,
+                base_seq=base_seq,
+                offset=stretch.offset,
+                length=stretch.length,
+            )
+        )
+        self.quarantine_files += 1
 
     def _measure(self, files: FileSystem) -> None:
         quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"

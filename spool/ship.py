@@ -99,7 +99,7 @@ class Shipper:
         return [source.dead for source in self._dead]
 
     def _dead_source(self, dead: DeadInstance) -> DeadSource:
-        return DeadSource(self._spool.disk, dead, self._prover.seen.keep)
+        return DeadSource(self._spool, dead, self._prover.seen.keep)
 
     def _sources(self) -> list[Source]:
         return [*self._dead, self._live]

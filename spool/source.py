@@ -235,14 +235,15 @@ class DeadSource:
     """What a dead instance left, segment by segment. ``before_delete``: see ``Spool.open``."""
 
     def __init__(
-        self, disk: Disk, dead: DeadInstance, before_delete: Callable[[], Awaitable[None]]
+        self, spool: Spool, dead: DeadInstance, before_delete: Callable[[], Awaitable[None]]
     ) -> None:
         self.instance = dead.instance
         self.dead = dead
         self.window = Window()
         self.blocked_until = 0.0
         self.blocked: str | None = None
-        self._disk = disk
+        self._spool = spool
+        self._disk = spool.disk
         self._before_delete = before_delete
         self._buffer: deque[StoredRecord] = deque()
         self._bases = deque(dead.bases)
@@ -284,6 +285,10 @@ class DeadSource:
                 if isinstance(piece, StoredRecord) and piece.seq > self._seen:
                     self._seen = piece.seq
                     self._buffer.append(piece)
+                elif isinstance(piece, Stretch) and not self.dead.knows(self._bases[0], piece):
+                    # Sound when it was examined, and no record says that it is lost.
+                    self._spool.alarm_damage(self.instance, piece)
+                    await self.dead.note_damage(self._disk, self._bases[0], piece)
             self._offset = chunk.offset
             if chunk.done:
                 self._bases.popleft()

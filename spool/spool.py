@@ -349,14 +349,17 @@ class Spool:
         """Records from this seq on are on disk and can be kept there; None: the end has begun."""
         return None if self._closing.is_set() or not self.shelf.bases else self.shelf.bases[0]
 
+    def alarm_damage(self, instance: str, stretch: Stretch) -> None:
+        """A record, ours or of a dead ``instance`` that was sound at the start, rotted."""
+        self.damaged_records += 1
+        rule = "damaged" if stretch.what in ("body", "header") else "foreign"
+        found = Violation(instance=instance, first_seq=stretch.seq, rule=rule)
+        self._integrity = self._integrity or found
+        self._note_change()
+
     async def note_damage(self, base_seq: int, stretch: Stretch) -> None:
         """What we wrote does not read back: keep the bytes and raise the alarm. Raises OSError."""
-        self.damaged_records += 1
-        self._integrity = self._integrity or Violation(
-            instance=self.instance,
-            first_seq=stretch.seq,
-            rule="damaged" if stretch.what in ("body", "header") else "foreign",
-        )
+        self.alarm_damage(self.instance, stretch)
         self.note_set_aside(
             await self.disk.run(
                 partial(
@@ -376,10 +379,8 @@ class Spool:
         self._note_change()
 
     def segment_gone(self, base_seq: int) -> None:
-        """A segment that is not shipped is no longer in its directory: raise the alarm.
-
-        Fail-stop where it is the one being written: what goes into it now is on no disk.
-        """
+        """A segment that is not shipped is no longer in its directory: raise the alarm. Fail-stop
+        where it is the one being written: what goes into it now is on no disk."""
         self.damaged_records += 1
         if base_seq == self.shelf.bases[-1]:
             self._fail(f"{self.shelf.path(base_seq)} was removed while it was written")

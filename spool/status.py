@@ -72,7 +72,7 @@ class SpoolStatus(msgspec.Struct, frozen=True, kw_only=True):
     ``bytes_used`` counts whole segments, prepared ones, quarantine and what dead instances left;
     ``bytes_free``: of the volume, looked at every few seconds, null before the first look.
     ``backlog_bytes``: the frames of the records that the store has not acknowledged.
-    ``quarantine``: of this instance. ``integrity``: the first damage in it, null for none.
+    ``quarantine``: of this instance. ``integrity``: the first damage, null for none.
     """
 
     state: str
