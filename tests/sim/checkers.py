@@ -99,8 +99,9 @@ class FinalCheck:
             if len(set(values)) != len(values):
                 self._violate("stored", f"a {what} is recorded twice")
         kept = {one.body.id: one for one in decisions}
+        rotten = {one.id for one in self._ledger.rotten.values()}
         for decision_id in self._ledger.answered:
-            if decision_id not in kept:
+            if decision_id not in kept and decision_id not in rotten:
                 self._violate("stored", f"{decision_id} was answered and is not in the store")
         for call in self._ledger.calls.values():
             if call.decision_id is not None and call.decision_id in kept:
@@ -210,9 +211,11 @@ class FinalCheck:
             for one in decisions
             if one.body.decision.outcome in _FORWARDS and one.body.decision.stage == "request"
         }
+        rotten = {one.name for one in self._ledger.rotten.values()}
         for call in self._ledger.calls.values():
             # On the overlapping route a crash may lose the record of a call that left.
             excused = call.kind == "quick" and call.decision_id is None
+            excused |= call.name in rotten
             if call.forwarded and call.name not in allowed and not excused:
                 self._violate("forwarding", f"{call.name} was forwarded without a decision")
             turned_away = call.complete and call.decision_id is None and call.kind != "quick"
@@ -237,12 +240,16 @@ class FinalCheck:
         successor said so."""
         rows = self._central.rows("SELECT payload FROM record WHERE kind = 'recovered'")
         damaged: set[tuple[str, int]] = set()
+        cut_after: dict[str, int] = {}
         for (payload,) in rows:
             found = record.decode(payload)
             assert isinstance(found, record.Recovered)
             for one in found.damaged:
                 lost = range(one.first_seq, one.last_seq + 1)
                 damaged.update((found.instance, seq) for seq in lost)
+            if found.ambiguous:
+                cut_after[found.instance] = -1 if found.last_seq is None else found.last_seq
+        self._rot_is_reported(damaged, cut_after)
         for instance, last, count in self._central.rows(
             "SELECT instance, max(seq), count(*) FROM record GROUP BY instance"
         ):
@@ -250,8 +257,18 @@ class FinalCheck:
                 continue
             there = self._central.rows("SELECT seq FROM record WHERE instance = ?", instance)
             for seq in set(range(last)) - {seq for (seq,) in there}:
-                if (instance, seq) not in damaged:
+                if (instance, seq) not in damaged and (instance, seq) not in self._ledger.rotten:
                     self._violate("chains", f"{instance} lacks seq {seq}, and nobody says why")
+
+    def _rot_is_reported(self, damaged: set[tuple[str, int]], cut_after: dict[str, int]) -> None:
+        """A record that rotted before it was shipped is lost, and somebody said so: a successor
+        named it, or a last batch that could not be read, or the live spool raised its alarm."""
+        for (instance, seq), one in self._ledger.rotten.items():
+            if self._central.keeps(one.id) or (instance, seq) in damaged:
+                continue
+            cut = instance in cut_after and seq > cut_after[instance]
+            if not cut and instance not in self._ledger.alarmed:
+                self._violate("rot", f"{instance} lost seq {seq} to rot, and nobody says so")
 
     def _no_complaints_of_the_store(self) -> None:
         for code, cause in self._central.rows("SELECT code, cause FROM evidence"):

@@ -69,7 +69,8 @@ class SimDisk:
 
     ``on_cut`` is called at the moment of a power failure, ``on_work`` after each piece of work.
     ``cut_at``: before which operation the power failed; None for between pieces of work.
-    ``write_errors``: errors that a writer was told of, a read error is none.
+    ``write_errors`` and ``read_errors``: what writers (and syncs) and readers were told of;
+    ``rotten``: files that no longer hold what was written.
     """
 
     def __init__(self, seed: int = 0, faults: Faults | None = None) -> None:
@@ -78,7 +79,9 @@ class SimDisk:
         self.syncs = 0
         self.writes = 0
         self.reads = 0
+        self.name_changes = 0
         self.write_errors = 0
+        self.read_errors = 0
         self.syncs_after_error = 0
         self.open_files = 0
         self.dead = False
@@ -88,6 +91,7 @@ class SimDisk:
         self.entries: dict[str, Entry] = {"/": None}
         self.modes: dict[str, int] = {"/": 0o755}
         self.locks: set[str] = set()
+        self.rotten: set[str] = set()
         self.chance = random.Random(seed)
         self._durable: dict[str, Entry] = {"/": None}
         self._changes: list[Change] = []
@@ -96,7 +100,7 @@ class SimDisk:
 
     async def run(self, work: Callable[[FileSystem], ResultT]) -> ResultT:
         """Run ``work`` inline, then sleep as long as a real disk would have taken."""
-        self._turn = self._turn or anyio.Lock(fast_acquire=True)
+        self._turn = self._turn or anyio.Lock()
         async with self._turn:
             with anyio.CancelScope(shield=True):
                 queue_seconds = self.faults.queue_seconds
@@ -147,6 +151,7 @@ class SimDisk:
         self.step("names", change.path)
         change.apply(self.entries)
         self._changes.append(change)
+        self.name_changes += 1
 
     def sync_names(self, directory: str) -> None:
         """Every change of a name in ``directory`` is durable from here on."""
@@ -174,14 +179,14 @@ class SimDisk:
                 inodes.setdefault(id(entry), entry.after_cut(self.chance, keep))
             left.entries[path] = None if entry is None else inodes[id(entry)]
         left._durable = dict(left.entries)
-        left.modes = dict(self.modes)
+        left.modes, left.rotten = dict(self.modes), set(self.rotten)
         return left
 
     def killed(self) -> SimDisk:
         """The volume after the process was killed: the kernel still has all that was written."""
         left = SimDisk(self.chance.randrange(2**32))
         left.entries, left._durable = self.entries, self._durable
-        left._changes, left.modes = self._changes, self.modes
+        left._changes, left.modes, left.rotten = self._changes, self.modes, self.rotten
         return left
 
     def durable_files(self) -> dict[str, bytes | bytearray]:
@@ -193,8 +198,17 @@ class SimDisk:
         """Rot: one bit of ``path`` changes for good."""
         inode = self.entries[path]
         assert inode is not None
+        self.rotten.add(path)
         for image in (inode.written, inode.durable):
             image[bit // 8] ^= 1 << bit % 8
+
+    def clear_bytes(self, path: str, start: int, length: int) -> None:
+        """Rot: bytes of ``path`` read as zeros for good."""
+        inode = self.entries[path]
+        assert inode is not None
+        self.rotten.add(path)
+        for image in (inode.written, inode.durable):
+            image[start : start + length] = bytes(length)
 
     def content(self, path: str) -> bytes:
         """What a read of ``path`` gives."""

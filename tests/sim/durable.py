@@ -32,6 +32,18 @@ class _Head(msgspec.Struct):
     trace: str | None = None
 
 
+class Frame(msgspec.Struct, frozen=True):
+    """Where a record stands in a segment file: bytes ``start`` to ``end``."""
+
+    path: str
+    start: int
+    end: int
+    instance: str
+    seq: int
+    id: str
+    kind: str
+
+
 _decoder: Final = msgspec.json.Decoder(_Head)
 
 
@@ -39,7 +51,8 @@ class DurableIndex:
     """Durable records of one disk under ``root``. ``refresh`` before asking.
 
     ``decisions``: id → name of the call; ``names``: names of decided calls; ``last_seq``: by
-    instance; ``frame_bytes``: by instance and seq, what a record takes in its segment.
+    instance; ``frame_bytes``: by instance and seq, what a record takes in its segment;
+    ``frames``: where each record stands.
     """
 
     def __init__(self, disk: SimDisk, root: str) -> None:
@@ -48,6 +61,7 @@ class DurableIndex:
         self.last_seq: dict[str, int] = {}
         self.frame_bytes: dict[str, dict[int, int]] = {}
         self.ids: dict[str, dict[int, str]] = {}
+        self.frames: list[Frame] = []
         self._disk = disk
         self._root = root
         self._read_to: dict[str, int] = {}
@@ -68,11 +82,13 @@ class DurableIndex:
         return any(payload in data for path, data in files if path.startswith(self._root))
 
     def _read(self, path: str, instance: str, base: int, data: bytes | bytearray) -> None:
-        before = self._read_to.get(path, frame.PAGE_BYTES)
-        for head, at in _records(data, instance, base, before):
+        at, rotten = self._read_to.get(path, frame.PAGE_BYTES), path in self._disk.rotten
+        for head, start, end in _records(data, instance, base, at, rotten=rotten):
             self._note(instance, head)
-            self.frame_bytes.setdefault(instance, {})[head.chain.seq] = at - before
-            self._read_to[path] = before = at
+            place = Frame(path, start, end, instance, head.chain.seq, head.id, head.kind)
+            self.frames.append(place)
+            self.frame_bytes.setdefault(instance, {})[head.chain.seq] = end - start
+            self._read_to[path] = end
 
     def _note(self, instance: str, head: _Head) -> None:
         self.last_seq[instance] = max(head.chain.seq, self.last_seq.get(instance, -1))
@@ -84,20 +100,30 @@ class DurableIndex:
 
 
 def _records(
-    data: bytes | bytearray, instance: str, base: int, at: int
-) -> Iterator[tuple[_Head, int]]:
-    """Records from offset ``at`` of a segment on, each with its end, up to the first bad frame."""
+    data: bytes | bytearray, instance: str, base: int, at: int, *, rotten: bool = False
+) -> Iterator[tuple[_Head, int, int]]:
+    """Records from offset ``at`` of a segment on, each with its start and end.
+
+    Up to the first bad frame; in a ``rotten`` file sound ones may follow.
+    """
     salt = frame.segment_salt(frame.instance_bytes(instance), base)
     while True:
         window = bytes(data[at : at + _WINDOW_BYTES])
         header = frame.decode_frame_header(window, 0, salt)
-        if header is None or header.type != frame.TYPE_RECORD:
+        if header is None:
+            found = frame.find_frame_header(bytes(data), at + 1, salt) if rotten else None
+            if found is None:
+                return
+            at = found.offset
+            continue
+        if header.type != frame.TYPE_RECORD:
             return
         body = window[header.body_offset : header.body_offset + header.body_bytes]
-        if len(body) != header.body_bytes or zlib.crc32(body, salt) != header.body_crc:
+        start, at = at, at + header.end
+        if len(body) == header.body_bytes and zlib.crc32(body, salt) == header.body_crc:
+            yield _decoder.decode(body[4 : -seal.SIGNATURE_BYTES]), start, at
+        elif not rotten:
             return
-        at += header.end
-        yield _decoder.decode(body[4 : -seal.SIGNATURE_BYTES]), at
 
 
 def segment_ids(path: str, data: bytes | bytearray) -> list[str]:
@@ -106,4 +132,4 @@ def segment_ids(path: str, data: bytes | bytearray) -> list[str]:
     base = segment_base(name)
     if base is None:
         return []
-    return [head.id for head, _ in _records(data, instance, base, frame.PAGE_BYTES)]
+    return [head.id for head, *_ in _records(data, instance, base, frame.PAGE_BYTES)]

@@ -55,6 +55,7 @@ class SimFile:
         disk.check_power()
         disk.reads += 1
         if disk.reads == disk.faults.read_error_at:
+            disk.read_errors += 1
             raise OSError(errno.EIO, _TEXTS[errno.EIO])
         left = max(0, min(length, len(self._inode.written) - offset))
         return bytes(self._inode.written[offset : offset + self._count(left)])

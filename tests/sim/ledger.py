@@ -80,17 +80,29 @@ class Violation:
     text: str
 
 
+@dataclass(frozen=True)
+class Rotten:
+    """A record that no longer reads back. ``name``: of the call, if it is a decision."""
+
+    id: str
+    name: str | None
+
+
 @dataclass
 class Ledger:
     """Everything that was seen. ``answered``: decision → status; ``answered_under``: decision →
     version of the policy in force then; ``turned_away``: answers without a decision, by life;
-    ``crashes``: by the operation before which they came."""
+    ``crashes``: by the operation before which they came; ``rotten``: by
+    instance and seq; ``alarmed``: instances of which a daemon's
+    status said so."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
     answered_under: dict[str, int] = field(default_factory=dict)
     turned_away: Counter[int] = field(default_factory=Counter)
     violations: list[Violation] = field(default_factory=list)
+    rotten: dict[tuple[str, int], Rotten] = field(default_factory=dict)
+    alarmed: set[str] = field(default_factory=set)
     crashes: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 

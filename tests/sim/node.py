@@ -15,12 +15,12 @@ from typing import Final
 import anyio
 import msgspec
 
-from gateway.errors import TurnAway
+from gateway.errors import ConfigInvalid, TurnAway
 from gateway.snapshot import Snapshot
 from sidecar.app import Announcement, Daemon
 from sidecar.config import SidecarConfig
 from sidecar.eventlog import EventLog
-from sidecar.lifecycle import EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT
+from sidecar.lifecycle import EXIT_CONFIGURATION, EXIT_DISK_FAILED, EXIT_DRAINED, EXIT_UNSENT
 from sidecar.outside import Outside
 from sidecar.status import DaemonStatus
 from tests.sim.auditor import audit
@@ -32,6 +32,7 @@ from tests.sim.entropy import SeededEntropy
 from tests.sim.ledger import Ledger
 from tests.sim.net import DaemonNetwork, Host, Sending, SimNetwork
 from tests.sim.provider import MODELS, TOOLS
+from tests.sim.rot import spoil
 from tests.sim.watch import Watch
 from tests.sim.weather import AGENT_PORT, AGENT_SOCKET
 
@@ -130,6 +131,7 @@ class Node:
         self.daemon = daemon
         watch.version_in_force = self.version_in_force
         watch.is_built = lambda: daemon.parts is not None
+        watch.damaged_records = self._damaged_records
         code: int | None = None
         with anyio.CancelScope() as scope:
             self._crash_scope = scope
@@ -139,7 +141,9 @@ class Node:
                 # Before anything was served: the command ends with this code.
                 code = EXIT_DISK_FAILED
             except (PowerCut, Exception, BaseExceptionGroup) as error:
-                if not disk.dead:
+                if not disk.dead and _is_of_configuration(error):
+                    code = EXIT_CONFIGURATION
+                elif not disk.dead:
                     ledger.violate("faults", f"life {self.life} ended with {error!r}")
                     raise
         if disk.dead:
@@ -192,7 +196,7 @@ class Node:
             f"{instance} {seq}"
             for instance, ids in watch.index.ids.items()
             for seq, one in ids.items()
-            if not self._central.keeps(one)
+            if not self._central.keeps(one) and (instance, seq) not in self._ledger.rotten
         ]
         if code == EXIT_DRAINED and unsent:
             self._ledger.violate("exit", f"exit 0, not in the store: {unsent[:3]}")
@@ -202,7 +206,9 @@ class Node:
         sound = not self.disk.write_errors and self.disk.faults.flush_seconds < _STALLED_SECONDS
         if code == EXIT_DISK_FAILED and sound:
             self._ledger.violate("exit", "exit 74, and nothing was wrong with the disk")
-        if code not in (EXIT_DRAINED, EXIT_UNSENT, EXIT_DISK_FAILED):
+        if code == EXIT_CONFIGURATION and not self.disk.read_errors:
+            self._ledger.violate("exit", "exit 78, and every file could be read")
+        if code not in (EXIT_DRAINED, EXIT_UNSENT, EXIT_DISK_FAILED, EXIT_CONFIGURATION):
             self._ledger.violate("exit", f"exit {code}")
         self._ledger.counts[f"exit {code}"] += 1
 
@@ -213,6 +219,12 @@ class Node:
         if self.daemon is None or self.daemon.parts is None:
             return None
         return self.daemon.parts.policy.current()
+
+    def _damaged_records(self) -> int:
+        """What the daemon's status says of rot; 0 before it has one."""
+        if self.daemon is None or self.daemon.parts is None:
+            return 0
+        return self.daemon.parts.spool.damaged_records
 
     def version_in_force(self) -> int | None:
         """The version of that policy."""
@@ -275,7 +287,26 @@ class Node:
     def fail_next_sync(self) -> None:
         self.disk.faults.sync_error_at = self.disk.syncs + 1
 
+    def fail_next_write(self, code: int | None) -> None:
+        self.disk.faults.write_errno = code
+        self.disk.faults.write_error_at = self.disk.writes + 1
+
+    def fail_next_read(self) -> None:
+        self.disk.faults.read_error_at = self.disk.reads + 1
+
+    def rot(self) -> None:
+        if self.daemon is not None and self.watch is not None and not self.disk.dead:
+            index, keeps = self.watch.index, self._central.keeps
+            spoil(self.disk, index, self._ledger, self._chance, keeps)
+
     def fill_disk(self, spare_bytes: int | None) -> None:
         self._spare_bytes = spare_bytes
         taken = self.disk.taken_bytes
         self.disk.faults.capacity_bytes = None if spare_bytes is None else taken + spare_bytes
+
+
+def _is_of_configuration(error: BaseException) -> bool:
+    """Whether the command would end with exit code 78: a file could not be read, say."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_of_configuration(one) for one in error.exceptions)
+    return isinstance(error, ConfigInvalid)

@@ -21,9 +21,10 @@ import msgspec
 
 from sidecar.status import DaemonStatus
 from tests.sim.central import Central
-from tests.sim.disk import Inode, SimDisk
+from tests.sim.disk import SimDisk
 from tests.sim.durable import DurableIndex, segment_ids
 from tests.sim.ledger import Ledger
+from tests.sim.sectors import Inode
 from tests.sim.stream import SimStream
 from tests.sim.twists import name_of
 
@@ -48,7 +49,7 @@ class _Payload(msgspec.Struct):
 
 class Watch:
     """Watches one life of the daemon on ``disk``. ``version_in_force``: of its policy, now;
-    ``is_built``: whether its parts are there, and running."""
+    ``is_built``: whether its parts are there, and running; ``damaged_records``: of its status."""
 
     def __init__(
         self, life: int, disk: SimDisk, root: str, bytes_max: int, ledger: Ledger, central: Central
@@ -57,6 +58,9 @@ class Watch:
         self.version_in_force: Callable[[], int | None] = lambda: None
         self.is_built: Callable[[], bool] = lambda: False
         self._codes: Counter[str] = Counter()
+        self.damaged_records: Callable[[], int] = lambda: 0
+        self._damaged = 0
+        self._name_changes = -1
         self._life = life
         self._disk = disk
         self._root = root
@@ -118,12 +122,16 @@ class Watch:
         self._note_deleted()
         if not self.is_built():
             return  # a power cut brings removed names back, until the start has removed them again
+        self._note_alarm()
         taken = sum(size for path, size in self._sizes() if "/quarantine/" not in path)
         # A start that finds damage keeps a copy of it, room or not.
         if taken > self._bytes_max:
             self._ledger.violate("quota", f"{taken} bytes of at most {self._bytes_max}")
 
     def _note_deleted(self) -> None:
+        if self._disk.name_changes == self._name_changes:
+            return
+        self._name_changes = self._disk.name_changes
         there = {
             path: entry
             for path, entry in self._disk.entries.items()
@@ -137,6 +145,14 @@ class Watch:
                     text = f"{path} is deleted, and {record_id} is not in the store"
                     self._ledger.violate("kept", text)
         self._segments = there
+
+    def _note_alarm(self) -> None:
+        """The alarm of damage counts for those instances of which something is in quarantine."""
+        damaged = self.damaged_records()
+        if damaged > self._damaged:
+            self._damaged = damaged
+            kept = [path for path in self._disk.paths() if "/quarantine/" in path]
+            self._ledger.alarmed |= {path[len(self._root) + 1 :].split("/")[0] for path in kept}
 
     def _sizes(self, *, notes: bool = False) -> list[tuple[str, int]]:
         return [
@@ -201,7 +217,11 @@ class Watch:
 
     def _stored_seq(self, instance: str) -> int:
         rows = self._central.rows("SELECT max(seq) FROM record WHERE instance = ?", instance)
-        return -1 if rows[0][0] is None else int(rows[0][0])
+        seq = -1 if rows[0][0] is None else int(rows[0][0])
+        # What no longer reads back is passed over, and the alarm is raised.
+        while (instance, seq + 1) in self._ledger.rotten:
+            seq += 1
+        return seq
 
     def _complain(self, text: str) -> None:
         self._ledger.violate("status", f"life {self._life}: {text}")

@@ -7,6 +7,7 @@ Everything else lasts a while and passes. Faults that overlap are meant to.
 
 from __future__ import annotations
 
+import errno
 import random
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator
@@ -43,6 +44,9 @@ _EVENTS: Final = {
     "slow_flush": 5,
     "full_disk": 4,
     "failed_sync": 3,
+    "failed_write": 3,
+    "failed_read": 3,
+    "rot": 6,
     "clock_step": 3,
 }
 
@@ -63,6 +67,14 @@ class Daemons(Protocol):
         """SIGTERM."""
 
     def fail_next_sync(self) -> None: ...
+
+    def fail_next_write(self, code: int | None) -> None:
+        """``code``: of the error; None for a write that writes nothing."""
+
+    def fail_next_read(self) -> None: ...
+
+    def rot(self) -> None:
+        """Something that was written no longer reads back."""
 
     def fill_disk(self, spare_bytes: int | None) -> None:
         """Leave that much room on the volume; None for all of it."""
@@ -134,7 +146,7 @@ class Weather:
         self._provider.trouble = 0.0
         faults = self._daemons.faults
         faults.cut_before = frozenset()
-        faults.sync_error_at = None
+        faults.sync_error_at = faults.write_error_at = faults.read_error_at = None
         faults.flush_seconds = Faults().flush_seconds
         self._daemons.fill_disk(None)
 
@@ -235,6 +247,23 @@ class Weather:
 
     async def _failed_sync(self) -> None:
         self._daemons.fail_next_sync()
+
+    async def _failed_write(self) -> None:
+        """Once. A volume that shares its blocks can be full for a file that has its size."""
+        self._daemons.fail_next_write(self._chance.choice((errno.EIO, errno.ENOSPC, None)))
+
+    async def _failed_read(self) -> None:
+        self._daemons.fail_next_read()
+
+    async def _rot(self) -> None:
+        """While records wait for the store, because what is in the store cannot be lost."""
+        with self._troubling():
+            self._network.refused.add(ADDRESS)
+            self._network.sever(ADDRESS)
+            await self._last(2, 30)
+            self._daemons.rot()
+            await self._last(0, 10)
+            self._network.refused.discard(ADDRESS)
 
     async def _clock_step(self) -> None:
         """The clock jumps; most jumps are put right after a while, by another one."""

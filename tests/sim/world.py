@@ -62,7 +62,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 122
     think_seconds: float = 2.5
     weather_seconds: float = 60.0
-    crash_seconds: float = 11.0
+    crash_seconds: float = 16.0
     look_seconds: float = 40.0
     certificate_seconds: int = 24 * 3_600
     hang_up: float = 0.05
