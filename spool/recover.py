@@ -416,8 +416,10 @@ async def find_dead(
 
 
 async def _left_alone(disk: Disk, root: str, instance: str, error: Exception) -> LeftAlone:
-    sizes = await disk.run(partial(_sizes, directory=f"{root}/{instance}"))
-    return LeftAlone(instance, str(error), sum(sizes))
+    directory = f"{root}/{instance}"
+    sizes = await disk.run(partial(_sizes, directory=directory))
+    kept = await disk.run(partial(_sizes, directory=f"{directory}/{home.QUARANTINE_NAME}"))
+    return LeftAlone(instance, str(error), sum(sizes) + sum(kept))
 
 
 def _size(files: FileSystem, path: str) -> int:

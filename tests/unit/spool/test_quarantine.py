@@ -48,6 +48,15 @@ def test_rot_that_goes_on_gets_a_file_of_its_own() -> None:
     assert any(len(disk.content(f"{home()}/quarantine/{name}")) == SEGMENT_BYTES for name in kept)
 
 
+def test_the_quarantine_of_a_directory_left_alone_counts_against_the_quota() -> None:
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(3))
+    disk.put(f"{home()}/quarantine/{0:020d}-4096.bin", b"x" * 1_000)
+    disk.modes[home()] = 0o777
+    _, (alone,) = recover(disk)
+    assert alone.bytes_used == len(disk.content(path)) + 1_000
+
+
 def _dead_with_damage(root: Path) -> Path:
     """A real directory of a dead instance with a damaged record in it; returns its path."""
     raw, directory = frame.instance_bytes(instance_id(1)), root / instance_id(1)
