@@ -304,6 +304,7 @@ class Shipper:
         if not isinstance(error, Delayed):
             return False
         self._failures += 1
+        self._live.doubt()
         self._last_error, self._last_status = error.why, error.status
         if source.live:
             return True

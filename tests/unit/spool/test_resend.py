@@ -233,7 +233,8 @@ def test_nothing_is_kept_for_a_store_once_the_spool_is_being_closed() -> None:
     assert ship(script).left == []
 
 
-def test_a_store_that_was_away_is_asked_before_anything_is_deleted() -> None:
+@pytest.mark.parametrize("seed", range(1, 9))
+def test_a_store_that_was_away_is_asked_before_anything_is_deleted(seed: int) -> None:
     down: list[bool] = []
 
     async def script(world: World) -> None:
@@ -259,4 +260,4 @@ def test_a_store_that_was_away_is_asked_before_anything_is_deleted() -> None:
         await world.shipper.heard(SeqRanges([(0, base - 1)]))
         assert len(world.spool.shelf.bases) == 1
 
-    ship(script, lambda request, seqs: away(request, seqs) if down else None)
+    ship(script, lambda request, seqs: away(request, seqs) if down else None, seed=seed)
