@@ -8,6 +8,7 @@ shipping go on, records stay on the disk until they are proved.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from gateway import acknowledgement
 from gateway.acknowledgement import LogKeys
@@ -26,15 +27,16 @@ class Prover:
     ) -> None:
         self.seen = seen
         self.trouble: str | None = None
+        self._contradicted = False
         self._place = place
         self._keys = keys
 
     @property
     def contradicted(self) -> bool:
-        return self.seen.contradictions > 0
+        return self._contradicted or self.seen.contradictions > 0
 
     async def prove(self, answer: ShipAnswer, records: Sequence[StoredRecord]) -> frozenset[int]:
-        """Seqs of ``records`` that the store is proved to keep. Raises OSError."""
+        """Seqs of ``records`` that the store is proved to keep."""
         keys = self._keys()
         if keys is None:
             self.trouble = "no root is held yet: the store's signature cannot be checked"
@@ -47,8 +49,11 @@ class Prover:
         except DocumentInvalid as error:
             self.trouble = f"the store's proof does not hold: {error.detail}"
             if error.reason == "history" and answer.checkpoint is not None:
+                self._contradicted = True
                 shown, leading = answer.checkpoint, answer.consistency or []
-                await self.seen.contradict(shown, leading, error.detail)
+                # A volume without room for the two notes changes nothing else; the alarm is up.
+                with suppress(OSError):
+                    await self.seen.contradict(shown, leading, error.detail)
             return frozenset()
         self.seen.saw(proven.opened)
         resolved = (one.seq for one in records if one.seq <= answer.through_seq)

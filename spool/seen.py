@@ -127,9 +127,14 @@ def _keep(files: FileSystem, *, root: str, text: str) -> None:
         there = _read(files, root)
         if there is not None and there[0].origin == ours.origin and there[0].size > ours.size:
             return
-    path = f"{root}/{SEEN_NAME}"
+    _write(files, root, SEEN_NAME, msgspec.json.encode(_Seen(text)))
+
+
+def _write(files: FileSystem, root: str, name: str, data: bytes) -> None:
+    """``data`` as the durable file ``name``; of a failure nothing is left."""
+    path = f"{root}/{name}"
     try:
-        write_file(files, path, msgspec.json.encode(_Seen(text)))
+        write_file(files, path, data)
     except OSError:
         with suppress(OSError):
             remove_if_there(files, f"{path}.tmp")
@@ -142,6 +147,5 @@ def _keep_contradiction(files: FileSystem, *, root: str, found: Contradiction) -
     name = f"{_PREFIX}{seal.sha256_text(data)[7:23]}.json"
     names = files.list_directory(root)
     if name not in names:
-        write_file(files, f"{root}/{name}", data)
-        files.sync_directory(root)
+        _write(files, root, name, data)
     return sum(one.startswith(_PREFIX) for one in {*names, name})

@@ -145,6 +145,27 @@ def test_two_histories_are_caught_across_processes_and_both_notes_are_kept() -> 
     assert _seen(left) == 31, "what was seen is not given up"
 
 
+def test_two_histories_raise_the_alarm_although_the_notes_find_no_room() -> None:
+    store = Store()
+
+    async def script(world: World) -> None:
+        await world.commit(3)
+        await world.shipped()
+        store.log = ShipLog()
+        for number in range(40):
+            digest = "sha256:" + bytes([number]).hex() * 32
+            store.log.add("somebody", number, digest, LeafType.RECORD, 0)
+        world.disk.faults.capacity_bytes = world.disk.taken_bytes
+        await world.commit(3)
+        await elapse(600)
+        status = world.shipper.status()
+        assert {"store_two_histories", "store_unproven"} <= set(status.alarms)
+        assert status.contradictions == 0
+        assert not [path for path in world.left if "contradiction" in path]
+
+    ship(script, store=store)
+
+
 def test_a_log_of_another_number_needs_a_statement() -> None:
     store = Store()
 
