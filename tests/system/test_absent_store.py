@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from gateway import log_line
 from tests.integration.conftest import MakeCentral, MakeSite
 from tests.integration.load import Load
 from tests.integration.system import appended, hurried
@@ -54,6 +55,8 @@ def _in_order_of_arrival(export: Path, instance: str) -> list[int]:
     """Seqs of one chain as they stand in an export, which is in order of leaves."""
     seqs = []
     for line in export.read_bytes().splitlines():
+        if log_line.is_log_line(line):
+            continue
         document = msgspec.json.decode(base64.b64decode(msgspec.json.decode(line)["payload"]))
         if document.get("chain", {}).get("instance") == instance:
             seqs.append(document["chain"]["seq"])
