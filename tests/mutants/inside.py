@@ -10,13 +10,13 @@ traceback, so that it is never taken for a law that was noticed to be broken.
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import msgspec
 
 from tests.mutants.tree import SOURCES
+from tests.sim.place import place_of
 from tests.sim.world import plan_of, run_world
 
 
@@ -50,14 +50,13 @@ def main(calls: int, seeds: list[int]) -> None:
     """One world after the other, in the directory in which this was started."""
     root = Path.cwd().resolve()
     _check_source(root)
-    # Another child may run in the same copy.
-    files = Path(tempfile.mkdtemp(prefix="world-", dir=root))
     for seed in seeds:
         began = time.perf_counter()
         plan = plan_of(seed)
         if calls:
             plan = msgspec.structs.replace(plan, calls=calls)
-        outcome = run_world(seed, plan, files)
+        with place_of(seed) as files:
+            outcome = run_world(seed, plan, files)
         world = World(seed, round(time.perf_counter() - began, 1), outcome.violations)
         _check_source(root)
         print(msgspec.json.encode(world).decode(), flush=True)

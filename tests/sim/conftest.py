@@ -40,7 +40,7 @@ def workers(request: pytest.FixtureRequest, files: Path) -> Iterator[Workers]:
         if "workers" in item.fixturenames:
             of_one = hasattr(item, "callspec")
             seeds.update(dict.fromkeys([_seed_of(item)] if of_one else FIXED))
-    workers = Workers(list(seeds), files)
+    workers = Workers(list(seeds))
     try:
         yield workers
     finally:

@@ -11,7 +11,6 @@ line that only a unit test runs does not count here.
 from __future__ import annotations
 
 import sys
-import tempfile
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -29,16 +28,17 @@ def main() -> int:
     measured = coverage.Coverage(source=list(PACKAGES), omit=list(LEFT_OUT), data_file=None)
     measured.start()
     # Imported here, or the lines that run at import would not count.
+    from tests.sim.place import place_of
     from tests.sim.world import plan_of, run_world
 
     sound = True
-    with tempfile.TemporaryDirectory() as directory:
-        for seed in SEEDS:
-            outcome = run_world(seed, plan_of(seed), Path(directory))
-            print(outcome, flush=True)
-            for violation in outcome.violations:
-                sound = False
-                print(f"  {violation}", file=sys.stderr)
+    for seed in SEEDS:
+        with place_of(seed) as directory:
+            outcome = run_world(seed, plan_of(seed), directory)
+        print(outcome, flush=True)
+        for violation in outcome.violations:
+            sound = False
+            print(f"  {violation}", file=sys.stderr)
     measured.stop()
     measured.report(show_missing=True, skip_covered=True)
     return 0 if _is_enough(measured) and sound else 1

@@ -12,9 +12,9 @@ import os
 import warnings
 from collections.abc import Sequence
 from multiprocessing.pool import AsyncResult, Pool
-from pathlib import Path
 from typing import Final
 
+from tests.sim.place import place_of
 from tests.sim.world import Outcome, plan_of, run_world
 
 WORLD_SECONDS_MAX: Final = 300.0
@@ -29,20 +29,19 @@ class Workers:
     """Runs the worlds of ``seeds``, in that order; a single one in this very process, where a
     debugger reaches it. ``stop`` ends what is still running."""
 
-    def __init__(self, seeds: Sequence[int], directory: Path) -> None:
-        self._directory = directory
+    def __init__(self, seeds: Sequence[int]) -> None:
         self._pool: Pool | None = None
         self._coming: dict[int, AsyncResult[Outcome]] = {}
         if len(seeds) > 1:
             # Spawned, because a fork would copy the test runner in whatever state it is.
             self._pool = multiprocessing.get_context("spawn").Pool(os.cpu_count())
             for seed in seeds:
-                self._coming[seed] = self._pool.apply_async(run_alone, (seed, directory))
+                self._coming[seed] = self._pool.apply_async(run_alone, (seed,))
 
     def outcome(self, seed: int) -> Outcome:
         """Wait for the world of ``seed``. Raises DoesNotEnd, and what the world raised."""
         if self._pool is None:
-            return run_alone(seed, self._directory)
+            return run_alone(seed)
         try:
             return self._coming[seed].get(WORLD_SECONDS_MAX)
         except multiprocessing.TimeoutError:
@@ -54,10 +53,8 @@ class Workers:
             self._pool.join()
 
 
-def run_alone(seed: int, directory: Path) -> Outcome:
-    """The world of ``seed`` as its own plan says, with files of this process alone."""
-    files = directory / f"process-{os.getpid()}"
-    files.mkdir(exist_ok=True)
-    with warnings.catch_warnings():
+def run_alone(seed: int) -> Outcome:
+    """The world of ``seed`` as its own plan says, with files of its own."""
+    with place_of(seed) as files, warnings.catch_warnings():
         warnings.simplefilter("error")
         return run_world(seed, plan_of(seed), files)
