@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeVar
 
 import anyio
@@ -24,26 +24,34 @@ from gateway.errors import ConfigInvalid
 
 ResultT = TypeVar("ResultT")
 
-OpenDatabase = Callable[[str, str, int], "Database"]
-"""(path, schema, version) → the database of one service. ``Database`` itself, or one whose work
-runs inline: a simulated clock cannot see worker threads."""
+Upgrade = Callable[[sqlite3.Connection], None]
+"""Turns the tables of one version into those of the next; inside a transaction. It finds the tables
+as that version made them, and makes those that it fills."""
+
+OpenDatabase = Callable[[str, str, int, Mapping[int, Upgrade]], "Database"]
+"""(path, schema, version, upgrades) → the database of one service. ``Database`` itself, or one
+whose work runs inline: a simulated clock cannot see worker threads."""
 
 _BUSY_MS: Final = 5_000
 _STATEMENTS_CACHED: Final = 256
 
 
 class Database:
-    """One SQLite file. ``schema``: statements that are safe to repeat; ``version`` its number.
+    """One SQLite file. ``schema``: statements that are safe to repeat, each on lines of its own;
+    ``version`` its number; ``upgrades``: by version, what comes first to lead to the one after it.
 
-    Raises ConfigInvalid when the file cannot be used or was written by a newer version.
+    All of an upgrade is one transaction. Raises ConfigInvalid when the file cannot be used or was
+    written by a newer version.
     """
 
-    def __init__(self, path: str, schema: str, version: int) -> None:
+    def __init__(
+        self, path: str, schema: str, version: int, upgrades: Mapping[int, Upgrade]
+    ) -> None:
         self.path = path
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             self._writer = self._connect()
-            _prepare(self._writer, path, schema, version)
+            _prepare(self._writer, path, schema, version, upgrades)
             os.chmod(path, 0o600)
         except (sqlite3.Error, OSError) as error:
             raise ConfigInvalid(f"database {path}: {error}") from error
@@ -125,10 +133,38 @@ def _transaction(
     return result
 
 
-def _prepare(connection: sqlite3.Connection, path: str, schema: str, version: int) -> None:
+def _prepare(
+    connection: sqlite3.Connection,
+    path: str,
+    schema: str,
+    version: int,
+    upgrades: Mapping[int, Upgrade],
+) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > version:
         raise ConfigInvalid(
             f"database {path} has schema {found}, this version knows {version}: upgrade Gatepost"
         )
-    connection.executescript(f"BEGIN IMMEDIATE;\n{schema}\nPRAGMA user_version={version};\nCOMMIT;")
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # A new file has version 0, and the schema is all of it.
+        for step in range(found or version, version):
+            if step in upgrades:
+                upgrades[step](connection)
+        for statement in _statements(schema):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version={version}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def _statements(script: str) -> Iterator[str]:
+    """One by one: ``executescript`` would commit what is open before it begins."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""

@@ -39,7 +39,7 @@ class Issuer:
         self._clock = clock
         self._enrolments = Enrolments(config, signer, wrap_key, clock, entropy)
         path = os.path.join(config.data_directory, "issuer.db")
-        self.database = open_database(path, schema.SCHEMA, schema.VERSION)
+        self.database = open_database(path, schema.SCHEMA, schema.VERSION, {})
 
     async def start(self) -> None:
         """Register the configured hosts. Raises ConfigInvalid."""

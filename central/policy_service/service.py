@@ -52,7 +52,7 @@ class PolicyService:
         self._changed: dict[str, anyio.Event] = {}
         self._waiting = 0
         path = os.path.join(config.data_directory, "policy.db")
-        self.database = open_database(path, schema.SCHEMA, schema.VERSION)
+        self.database = open_database(path, schema.SCHEMA, schema.VERSION, {})
 
     def operator(self, authorization: str | None, scope: str) -> Person:
         """The operator who may change ``scope``. Another tenant's scope is not there."""

@@ -123,7 +123,8 @@ class LeafWriter:
                 (frontier.size, b"".join(frontier.peaks), log.log),
             )
         found = Checkpoint(log.origin, frontier.size, frontier.root())
-        if self._rows:
+        # A tree that was grown by an upgrade is not under a signature yet.
+        if self._rows or newest_checkpoint(connection, log) is None:
             self._logbook.sign(connection, log.log, found, self._received_us)
         return found
 

@@ -26,6 +26,7 @@ from central.record_store import (
     publication,
     query,
     schema,
+    upgrades,
 )
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import ExportPage, Pinned
@@ -71,7 +72,7 @@ class RecordStore:
         root_files.require(signer, "log")
         self._logbook = Logbook(config.log_host, [signer])
         path = os.path.join(config.data_directory, "records.db")
-        self.database = open_database(path, schema.SCHEMA, schema.VERSION)
+        self.database = open_database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
 
     # -- what daemons send ----------------------------------------------------------------
 

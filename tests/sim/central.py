@@ -12,7 +12,7 @@ import hashlib
 import os
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -23,7 +23,7 @@ from central import app as central_app
 from central.config import CentralConfig, IssuerSettings, KeyFiles, OneTimeToken, PersonToken
 from central.config import Host as HostKey
 from central.config import Tenant as TenantConfig
-from central.database import Database, _prepare, _transaction
+from central.database import Database, Upgrade, _prepare, _transaction
 from gateway import issuing, seal
 from gateway.call import Peer
 from gateway.io.incoming import ServeOptions
@@ -109,12 +109,19 @@ def configuration(directory: Path, certificate_seconds: int) -> CentralConfig:
 class InlineDatabase(Database):
     """SQLite in memory, on the event loop; each piece of work is put off by its own time."""
 
-    def __init__(self, path: str, schema: str, version: int, chance: random.Random) -> None:
+    def __init__(
+        self,
+        path: str,
+        schema: str,
+        version: int,
+        upgrades: Mapping[int, Upgrade],
+        chance: random.Random,
+    ) -> None:
         self.path = path
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.execute("PRAGMA foreign_keys=ON")
         self._chance = chance
-        _prepare(self.connection, path, schema, version)
+        _prepare(self.connection, path, schema, version, upgrades)
 
     async def write(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         await anyio.sleep(self._chance.random() * _WORK_SECONDS)
@@ -151,9 +158,11 @@ class Central:
             config, clock=clock, entropy=entropy, open_database=self._open
         )
 
-    def _open(self, path: str, schema: str, version: int) -> Database:
+    def _open(
+        self, path: str, schema: str, version: int, upgrades: Mapping[int, Upgrade]
+    ) -> Database:
         name = Path(path).stem
-        self.databases[name] = InlineDatabase(path, schema, version, self._chance)
+        self.databases[name] = InlineDatabase(path, schema, version, upgrades, self._chance)
         return self.databases[name]
 
     async def serve(self, host: Host) -> None:
