@@ -21,7 +21,7 @@ import msgspec
 from gateway import checkpoint, note, seal
 from gateway.checkpoint import Checkpoint, Opened
 from gateway.documents import LogSeen
-from gateway.errors import UNREADABLE, DocumentInvalid
+from gateway.errors import UNREADABLE, ConfigInvalid, DocumentInvalid
 from gateway.ports import Disk, FileSystem
 from spool.segment import read_all, remove_if_there, write_file
 
@@ -65,8 +65,19 @@ class SeenLog:
         return None if self.current is None else self.current.seen()
 
     async def load(self) -> None:
-        """Read what an earlier process kept. Bytes that are no checkpoint count as none."""
-        found, self.contradictions = await self._disk.run(partial(_load, root=self._root))
+        """Read what an earlier process kept. Bytes that are no checkpoint count as none.
+
+        Raises ConfigInvalid if they cannot be read: starting without them would believe a store
+        that shows less than it has shown before.
+        """
+        try:
+            found, self.contradictions = await self._disk.run(partial(_load, root=self._root))
+        except OSError as error:
+            raise ConfigInvalid(
+                f"what this volume has seen of the store's log cannot be read: {error}; mend the"
+                f" volume, or move {self._root}/{SEEN_NAME} away to begin with what the store"
+                " shows next"
+            ) from error
         if found is not None:
             self.current, self._note = found
             self._kept = self._note

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
+import pytest
 
 from gateway import checkpoint, note, shipping
+from gateway.errors import ConfigInvalid
+from gateway.io.disk import ThreadDisk
 from gateway.logproof import LeafType
 from gateway.ports import ServiceAnswer
 from gateway.shipping import encode_answer
 from spool.ranges import NONE
-from spool.seen import SEEN_NAME, Contradiction
+from spool.seen import SEEN_NAME, Contradiction, SeenLog
 from tests.sim.disk import SimDisk
 from tests.sim.loop import elapse
 from tests.sim.records import seal_draft
@@ -187,3 +192,12 @@ def test_a_log_of_another_number_needs_a_statement() -> None:
     # The first life deleted nothing, so nothing was written down; as the upkeep does each minute:
     disk.put(f"{ROOT}/{SEEN_NAME}", msgspec.json.encode({"note": store.log.note()}))
     ship(second, disk=disk, number=2, store=opened)
+
+
+@pytest.mark.anyio
+async def test_what_was_seen_and_cannot_be_read_stops_the_start_and_is_named(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / SEEN_NAME).mkdir()
+    with pytest.raises(ConfigInvalid, match=f"{SEEN_NAME} is not a regular file"):
+        await SeenLog(ThreadDisk(), str(tmp_path)).load()
