@@ -1,8 +1,8 @@
 """What the store's answers prove of our records, held against everything this volume has seen.
 
 Owns: asking ``gateway.acknowledgement``, remembering the newest checkpoint, and what is wrong with
-a store that does not prove. Refuses: deleting (``source.py``), and stopping anything: calls and
-shipping go on, records stay on the disk until they are proved.
+a store that does not prove. Refuses: deleting (``source.py``), and stopping anything: calls go on,
+what is not proved stays on the disk and is sent again.
 """
 
 from __future__ import annotations

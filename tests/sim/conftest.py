@@ -32,7 +32,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def workers(request: pytest.FixtureRequest, files: Path) -> Iterator[Workers]:
+def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
     """Runs the world of every selected test, each once; a test without a seed needs all fixed."""
     seeds: dict[int, None] = {}
     for item in request.session.items:
