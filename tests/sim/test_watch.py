@@ -1,0 +1,52 @@
+"""The checker of what is shipped: it believes what was durable once, and nothing else."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import random
+from pathlib import Path
+
+import msgspec
+
+from gateway.seal import Sealed
+from tests.sim import central as services
+from tests.sim.central import Central
+from tests.sim.clock import SimClock
+from tests.sim.disk import SimDisk
+from tests.sim.entropy import SeededEntropy
+from tests.sim.ledger import Ledger
+from tests.sim.left_behind import ROOT, put_segment
+from tests.sim.records import sealed_records
+from tests.sim.rot import spoil
+from tests.sim.watch import Watch
+
+
+def _watch(files: Path, disk: SimDisk, ledger: Ledger) -> tuple[Watch, Central]:
+    config = services.configuration(files, 3_600)
+    central = Central(config, SimClock(), SeededEntropy(1), random.Random(1))
+    return Watch(1, disk, ROOT, 2**20, ledger, central), central
+
+
+def _body(records: list[Sealed]) -> bytes:
+    payloads = [base64.b64encode(one.payload).decode() for one in records]
+    return gzip.compress(b"\n".join(msgspec.json.encode({"payload": one}) for one in payloads))
+
+
+def test_a_record_that_rots_after_it_was_read_was_durable(files: Path) -> None:
+    disk, ledger, chance = SimDisk(), Ledger(), random.Random(1)
+    records = sealed_records(3)
+    put_segment(disk, records)
+    watch, central = _watch(files, disk, ledger)
+    while all(watch.index.holds(one.payload) for one in records):
+        spoil(disk, watch.index, ledger, chance, central.keeps)
+    watch.shipping(_body(records))
+    assert ledger.violations == []
+
+
+def test_a_record_that_was_never_durable_is_noticed_as_it_arrives(files: Path) -> None:
+    disk, ledger = SimDisk(), Ledger()
+    put_segment(disk, sealed_records(3))
+    watch, _ = _watch(files, disk, ledger)
+    watch.shipping(_body(sealed_records(4)))
+    assert [one.checker for one in ledger.violations] == ["durable"]
