@@ -23,6 +23,14 @@ SPEC: Final = 1
 CUSTODIES: Final = frozenset({"development", "offline"})
 
 RoleName = Literal["root", "bundle", "policy_head", "issuer", "log", "revocation"]
+ROLE_NAMES: Final[tuple[RoleName, ...]] = (
+    "root",
+    "bundle",
+    "policy_head",
+    "issuer",
+    "log",
+    "revocation",
+)
 
 
 class RoleKeys(msgspec.Struct, frozen=True):
@@ -66,7 +74,7 @@ def open_first(data: Envelope, pinned: str) -> Root:
     payload = seal.unbase64(data.payload, "unreadable")
     if fingerprint(payload) != pinned:
         raise DocumentInvalid("pin", f"root 1 is {fingerprint(payload)}, pinned is {pinned}")
-    root = _read(payload)
+    root = decode_root(payload)
     if root.version != 1:
         raise DocumentInvalid("version", f"the pinned root is version {root.version}, not 1")
     own = role_keys(root, "root")
@@ -80,16 +88,21 @@ def open_next(data: Envelope, current: Root) -> Root:
     Raises DocumentInvalid (``version``, ``rollback``, ``signature``, ``threshold``, …).
     """
     held = role_keys(current, "root")
-    root = _read(seal.open_envelope(data, documents.ROOT, held.keys, held.threshold))
+    root = decode_root(seal.open_envelope(data, documents.ROOT, held.keys, held.threshold))
+    check_follows(root, current)
+    own = role_keys(root, "root")
+    seal.open_envelope(data, documents.ROOT, own.keys, own.threshold)
+    return root
+
+
+def check_follows(root: Root, current: Root) -> None:
+    """Raise DocumentInvalid (``version``, ``rollback``) unless ``root`` may follow ``current``."""
     if root.version != current.version + 1:
         raise DocumentInvalid(
             "version", f"root {root.version} cannot follow root {current.version}"
         )
     if root.epoch < current.epoch:
         raise DocumentInvalid("rollback", f"epoch {root.epoch} is below {current.epoch}")
-    own = role_keys(root, "root")
-    seal.open_envelope(data, documents.ROOT, own.keys, own.threshold)
-    return root
 
 
 def walk(chain: Iterable[Envelope], pinned: str) -> list[Root]:
@@ -105,7 +118,9 @@ def walk(chain: Iterable[Envelope], pinned: str) -> list[Root]:
     return roots
 
 
-def _read(payload: bytes) -> Root:
+def decode_root(payload: bytes) -> Root:
+    """The root in ``payload``, whoever signed it. Raises DocumentInvalid (``inexact``,
+    ``unreadable``, ``incompatible``, ``key``, ``role``)."""
     root = documents.decode_exact(payload, Root)
     if root.spec != SPEC:
         raise DocumentInvalid("incompatible", f"root spec {root.spec}, this version reads {SPEC}")
@@ -116,9 +131,6 @@ def _read(payload: bytes) -> Root:
         time_micros(root.expires)
     except ValueError as error:
         raise DocumentInvalid("unreadable", f"root {root.version}: {error}") from error
-    roles: tuple[RoleName, ...] = (
-        "root", "bundle", "policy_head", "issuer", "log", "revocation",
-    )  # fmt: skip
-    for role in roles:
+    for role in ROLE_NAMES:
         role_keys(root, role)
     return root
