@@ -20,7 +20,7 @@ from litestar.openapi.config import OpenAPIConfig
 from litestar.openapi.plugins import JsonRenderPlugin
 
 from central import config as configuration
-from central import web
+from central import revocations, web
 from central.config import CentralConfig
 from central.database import Database, OpenDatabase
 from central.issuer import api as issuer_api
@@ -77,6 +77,10 @@ def build(
             opened.callback(services["record_store"].database.close)
             handlers += record_api.HANDLERS
             handlers += log_api.HANDLERS
+        issuer = next((one for one in services.values() if isinstance(one, Issuer)), None)
+        store = next((one for one in services.values() if isinstance(one, RecordStore)), None)
+        if issuer is not None or store is not None:
+            handlers.append(revocations.handler(config, root_files, issuer, store))
         databases = [service.database for service in services.values()]
         handlers.append(_readyz(databases))
         # From here on the application's own end closes the databases.

@@ -13,7 +13,7 @@ from typing import Final
 
 from central.config import CentralConfig
 from central.errors import Refused
-from central.issuer import attestors
+from central.issuer import attestors, revoked
 from gateway import attestation, documents, identifier, limits, seal, vocabulary
 from gateway.attestation import EnrolAnswer, NonceAnswer
 from gateway.documents import Attestation, Enrol, Envelope, KeyCert
@@ -64,7 +64,9 @@ class Enrolments:
         self._check_shape(request)
         if not self._config.has_place(request.tenant, request.region):
             raise Refused("wrong_tenant", "check tenant and region in the daemon's configuration")
+        revoked.refuse(connection, seal.key_id(public), "the instance key", now_us)
         proved = attestors.attest(connection, request)
+        revoked.refuse(connection, proved.subject, "the host key that attests", now_us)
         self._spend_nonce(connection, request.nonce, now_us)
         superseded = self._take_instance(connection, request, proved, public, now_us)
         certificate = self._certify(connection, request, proved, public, now_us)

@@ -1,7 +1,8 @@
 """Tables of the issuer.
 
 Owns: their shape. Times are microseconds since 1970; ``attested`` is who proved the start
-(attestation type, subject, pod uid), so that an instance stays with who drew it.
+(attestation type, subject, pod uid), so that an instance stays with who drew it;
+``revoked.serial`` is empty where a key was taken back as a whole.
 """
 
 from __future__ import annotations
@@ -55,4 +56,13 @@ CREATE TABLE IF NOT EXISTS certificate (
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS certificate_kid ON certificate (kid);
 CREATE INDEX IF NOT EXISTS certificate_instance ON certificate (instance, issued_us);
+
+CREATE TABLE IF NOT EXISTS revoked (
+    kid TEXT NOT NULL,
+    serial TEXT NOT NULL,
+    untrusted_from_us INTEGER NOT NULL,
+    received_us INTEGER NOT NULL,
+    envelope BLOB NOT NULL,
+    PRIMARY KEY (kid, serial, untrusted_from_us)
+) WITHOUT ROWID;
 """

@@ -10,13 +10,14 @@ import os
 from central.config import CentralConfig
 from central.database import Database, OpenDatabase
 from central.errors import Refused
-from central.issuer import attestors, schema
+from central.issuer import attestors, revoked, schema
 from central.issuer.attestors import HostAnswer
 from central.issuer.enrolment import Enrolments
 from central.keys import RootFiles, read_secret, read_signer
 from gateway.attestation import EnrolAnswer, HostRegistration, NonceAnswer
 from gateway.errors import ConfigInvalid, DocumentInvalid
 from gateway.ports import Entropy, WallClock
+from gateway.revoking import Opened
 
 
 class Issuer:
@@ -61,6 +62,11 @@ class Issuer:
         return await self.database.write(
             lambda c: attestors.register_host(c, self._config, request, now_us)
         )
+
+    async def keep_revocation(self, opened: Opened) -> None:
+        """Certify its key no more, nor what its key attests."""
+        now_us = self._clock.wall_us()
+        await self.database.write(lambda c: revoked.keep(c, opened, now_us))
 
     async def digest_key(self, instance: str) -> bytes:
         """The digest key of ``instance``: for searches by an exact text. Raises Refused."""

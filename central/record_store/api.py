@@ -63,8 +63,9 @@ async def keep_chain_head(
 @get("/v1/records")
 async def page(request: web.HttpRequest, record_store: NamedDependency[RecordStore]) -> Page:
     """A page of records. Filters: person, agent, model, provider, operation, outcome, reason,
-    level, category, tool, tool_server, route, policy_version, policy_digest, kind, instance, of,
-    decided_from, decided_to; and order (newest, oldest), limit, cursor, region, tenant."""
+    level, category, tool, tool_server, route, policy_version, policy_digest, untrusted (0, 1),
+    kind, instance, of, decided_from, decided_to; and order (newest, oldest), limit, cursor,
+    region, tenant."""
     place, wanted = await _asked(request, record_store, "records")
     return await record_store.page(place, wanted)
 

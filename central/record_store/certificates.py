@@ -15,6 +15,7 @@ from central.errors import Refused
 from central.keys import RootFiles
 from central.record_store.keyring import Certified, Keyring
 from central.record_store.logs import LeafWriter, Log, Logbook, document_hash
+from central.record_store.revocations import is_revoked
 from gateway import documents, seal
 from gateway.documents import KeyCert
 from gateway.errors import DocumentInvalid
@@ -30,7 +31,8 @@ class CertificateAnswer(msgspec.Struct, frozen=True):
 
 
 class Sender(msgspec.Struct, frozen=True):
-    """A daemon whose certificate is known. ``public``: the key that signs its requests."""
+    """A daemon whose certificate is known. ``public``: the key that signs its requests;
+    ``revoked``: that key, or the last certificate of it, was taken back."""
 
     instance: str
     kid: str
@@ -39,6 +41,7 @@ class Sender(msgspec.Struct, frozen=True):
     public: bytes
     not_before_us: int
     not_after_us: int
+    revoked: bool
 
 
 def open_certificate(data: bytes, config: CentralConfig, root_files: RootFiles) -> Certified:
@@ -102,12 +105,15 @@ def _leaf_of(connection: sqlite3.Connection, certified: Certified) -> int | None
     return None if row is None else int(row[0])
 
 
-def find_sender(connection: sqlite3.Connection, kid: str) -> Sender | None:
-    """The daemon whose newest certificate is for ``kid``, or None."""
+def find_sender(connection: sqlite3.Connection, kid: str, now_us: int) -> Sender | None:
+    """The daemon whose newest certificate is for ``kid``, or None. One that was taken back counts
+    only where there is no other: who sends is told so, and not that nobody knows it."""
     row = connection.execute(
-        "SELECT envelope, not_before_us, not_after_us FROM certificate WHERE kid = ?"
-        " ORDER BY not_after_us DESC LIMIT 1",
-        (kid,),
+        "SELECT envelope, not_before_us, not_after_us,"
+        " EXISTS (SELECT 1 FROM revocation v WHERE v.kid = c.kid AND v.serial = c.serial"
+        " AND v.untrusted_from_us <= ?) AS taken"
+        " FROM certificate c WHERE c.kid = ? ORDER BY taken, not_after_us DESC LIMIT 1",
+        (now_us, kid),
     ).fetchone()
     if row is None:
         return None
@@ -120,6 +126,7 @@ def find_sender(connection: sqlite3.Connection, kid: str) -> Sender | None:
         public=seal.public_key(certificate.pub),
         not_before_us=row[1],
         not_after_us=row[2],
+        revoked=bool(row[3]) or is_revoked(connection, kid, now_us),
     )
 
 

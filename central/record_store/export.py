@@ -1,10 +1,10 @@
 """An export: everything an offline verifier needs, cut at one signed checkpoint.
 
-Owns: the order of the lines (``gateway.log_line`` has their forms): roots, certificates and log
-statements; records in leaf order, each stretch with what the log proves of it; the consistency
-proof that was asked for; the checkpoint, last. A *complete* export holds every leaf, so that its
-reader rebuilds the whole tree; another one holds range proofs. Refuses: judging what it hands out;
-``gatepost verify`` does.
+Owns: the order of the lines (``gateway.log_line`` has their forms): roots, certificates,
+revocations and log statements; records in leaf order, each stretch with what the log proves of
+it; the consistency proof that was asked for; the checkpoint, last. A *complete* export holds every
+leaf, so that its reader rebuilds the whole tree; another one holds range proofs. Refuses: judging
+what it hands out; ``gatepost verify`` does.
 
 Every page is read by itself: nodes below the pinned size never change, however the log grows
 meanwhile, and no page holds more than ``EXPORT_PAGE_BYTES`` and one line.
@@ -28,7 +28,7 @@ from gateway import checkpoint, envelope_line, limits, log_line, merkle, note
 from gateway.log_line import Arrived, Consistency, Evidence, Leaves, LogLine, Range
 from gateway.logproof import Entry, LeafType
 
-_HEAD_TABLES: Final = ("certificate", "log_statement")
+_HEAD_TABLES: Final = ("certificate", "revocation", "log_statement")
 _LEAVES: Final = """
 SELECT l.leaf_index, l.type, l.received_us, l.hash, r.kid, r.payload, r.signature, e.code, e.line
 FROM leaf AS l

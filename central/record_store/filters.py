@@ -40,7 +40,7 @@ TEXT_FILTERS: Final = (
 """Compared for equality with the column of the same name."""
 
 _KNOWN: Final = frozenset(
-    (*TEXT_FILTERS, "of", "category", "policy_version", "decided_from", "decided_to")
+    (*TEXT_FILTERS, "of", "category", "policy_version", "untrusted", "decided_from", "decided_to")
 )
 _PAGING: Final = frozenset({"order", "limit", "cursor", "region"})
 _LIMIT_DEFAULT: Final = 100
@@ -59,13 +59,15 @@ class Cursor(msgspec.Struct, frozen=True):
 
 
 class Query(msgspec.Struct, frozen=True, kw_only=True):
-    """``text``: column → value. ``decided_from`` inclusive, ``decided_to`` exclusive, in µs."""
+    """``text``: column → value. ``untrusted``: whether the record's key was taken back.
+    ``decided_from`` inclusive, ``decided_to`` exclusive, in µs."""
 
     region: str | None
     text: dict[str, str]
     of: str | None
     category: str | None
     policy_version: int | None
+    untrusted: bool | None
     decided_from_us: int | None
     decided_to_us: int | None
     order: Order
@@ -93,6 +95,7 @@ def read_query(parameters: Iterable[tuple[str, str]]) -> Query:
         of=values.get("of"),
         category=values.get("category"),
         policy_version=_integer(values, "policy_version", limits.JSON_INTEGER_MAX),
+        untrusted=_flag(values, "untrusted"),
         decided_from_us=_time(values, "decided_from"),
         decided_to_us=_time(values, "decided_to"),
         order="newest" if order == "newest" else "oldest",
@@ -135,6 +138,11 @@ def _integer(values: dict[str, str], name: str, most: int) -> int | None:
     if not text.isascii() or not text.isdigit() or len(text) > 16 or not int(text) <= most:
         raise Refused("bad_filter", f"{name} is a number from 0 to {most}")
     return int(text)
+
+
+def _flag(values: dict[str, str], name: str) -> bool | None:
+    number = _integer(values, name, 1)
+    return None if number is None else number == 1
 
 
 def _time(values: dict[str, str], name: str) -> int | None:

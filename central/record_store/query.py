@@ -18,14 +18,16 @@ import msgspec
 from central.errors import Refused
 from central.record_store.filters import Cursor, Query, cursor_text
 from central.record_store.logs import Log, hash_bytes, hash_text
+from central.record_store.revocations import UNTRUSTED, revocations_of
 from gateway import documents, record, seal
 from gateway.documents import Envelope
 from gateway.timestamp import time_text
 
 
 class RecordItem(msgspec.Struct, frozen=True):
-    """One record of a page. ``certified``: a certificate for its key is kept here; ``time`` is
-    the record's own, else the time of receipt."""
+    """One record of a page. ``certified``: a certificate for its key is kept here; ``untrusted``:
+    its key was taken back from before the record on; ``time`` is the record's own, else the time
+    of receipt."""
 
     leaf_index: int
     received: str
@@ -36,6 +38,7 @@ class RecordItem(msgspec.Struct, frozen=True):
     seq: int
     kind: str
     certified: bool
+    untrusted: bool
     of: str | None
     person: str | None
     agent: str | None
@@ -64,7 +67,8 @@ class Page(msgspec.Struct, frozen=True):
 
 class RecordDetail(msgspec.Struct, frozen=True):
     """``payload`` and ``signature``: base64 of the exact bytes. ``certificate``: the envelope
-    that entitles the key, or None while it is uncertified. ``completions``: ids of those."""
+    that entitles the key, or None while it is uncertified; ``revocations``: what took that key
+    back. ``completions``: ids of those."""
 
     leading: record.Leading
     payload: str
@@ -74,6 +78,7 @@ class RecordDetail(msgspec.Struct, frozen=True):
     leaf_index: int
     received: str
     certificate: Envelope | None
+    revocations: list[Envelope]
     completions: list[str]
 
 
@@ -103,7 +108,9 @@ _ITEM_COLUMNS: Final = (
     + ", r.received_us, r.time_us, r.record_hash, r.of_id,"
     " EXISTS (SELECT 1 FROM certificate c WHERE c.kid = r.kid AND c.log = r.log) AS certified,"
     " (SELECT json_group_array(g.category) FROM category g"
-    " WHERE g.log = r.log AND g.leaf_index = r.leaf_index) AS categories"
+    " WHERE g.log = r.log AND g.leaf_index = r.leaf_index) AS categories, "
+    + UNTRUSTED
+    + " AS untrusted"
 )
 
 Parameter = str | int | bytes | None
@@ -134,6 +141,8 @@ def condition_of(query: Query, log: Log) -> Condition:
         condition.add("r.leaf_index = k.leaf_index")
     for column, value in query.text.items():
         condition.add(f"r.{column} = ?", value)
+    if query.untrusted is not None:
+        condition.add(UNTRUSTED if query.untrusted else f"NOT {UNTRUSTED}")
     if query.of is not None:
         condition.add("r.of_id = ?", query.of)
     if query.policy_version is not None:
@@ -201,6 +210,7 @@ def _item(row: sqlite3.Row) -> RecordItem:
         record_hash=hash_text(row["record_hash"]),
         of=row["of_id"],
         certified=bool(row["certified"]),
+        untrusted=bool(row["untrusted"]),
         categories=sorted(msgspec.json.decode(row["categories"], type=list[str])),
     )
 
@@ -236,6 +246,7 @@ def detail(connection: sqlite3.Connection, log: Log | None, name: str) -> Record
         leaf_index=leaf_index,
         received=time_text(received_us),
         certificate=None if certificate is None else seal.parse_envelope(certificate[0]),
+        revocations=revocations_of(connection, log.log, kid),
         completions=[found for (found,) in completions],
     )
 

@@ -107,6 +107,19 @@ CREATE TABLE IF NOT EXISTS certificate (
 CREATE INDEX IF NOT EXISTS certificate_kid ON certificate (kid, not_after_us);
 CREATE INDEX IF NOT EXISTS certificate_instance ON certificate (log, instance);
 
+CREATE TABLE IF NOT EXISTS revocation (
+    log INTEGER NOT NULL REFERENCES log (log),
+    leaf_index INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    kid TEXT NOT NULL,
+    serial TEXT,
+    untrusted_from_us INTEGER NOT NULL,
+    received_us INTEGER NOT NULL,
+    envelope BLOB NOT NULL,
+    PRIMARY KEY (log, leaf_index)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS revocation_kid ON revocation (kid, log);
+
 CREATE TABLE IF NOT EXISTS record (
     log INTEGER NOT NULL REFERENCES log (log),
     leaf_index INTEGER NOT NULL,

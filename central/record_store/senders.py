@@ -42,7 +42,8 @@ def authenticate(
     """The sender of ``call``.
 
     Raises Refused: ``request_unsigned``, ``request_signature``, ``certificate_unknown`` (post it
-    and repeat), ``certificate_expired``, ``not_entitled`` (the instance is not the key's).
+    and repeat), ``key_revoked``, ``certificate_expired``, ``not_entitled`` (the instance is not the
+    key's).
     """
     if call.signed is None:
         raise Refused("request_unsigned")
@@ -50,7 +51,7 @@ def authenticate(
         claimed, sealed = signed_request.read_header(call.signed)
     except DocumentInvalid as error:
         raise Refused("request_signature", str(error)) from error
-    sender = find_sender(connection, claimed.sender.kid)
+    sender = find_sender(connection, claimed.sender.kid, now_us)
     if sender is None:
         raise Refused("certificate_unknown")
     try:
@@ -66,6 +67,8 @@ def authenticate(
         )
     except DocumentInvalid as error:
         raise Refused("request_signature", str(error)) from error
+    if sender.revoked:
+        raise Refused("key_revoked", "restart the daemon: it draws a new key, and ships the rest")
     if claimed.sender.instance != sender.instance:
         raise Refused("not_entitled", "the certificate is for another instance")
     if not (

@@ -25,6 +25,7 @@ from central.record_store import (
     instances,
     publication,
     query,
+    revocations,
     schema,
     upgrades,
 )
@@ -36,10 +37,12 @@ from central.record_store.instances import InstanceItem
 from central.record_store.keyring import Keyring
 from central.record_store.logs import Log, Logbook, find_log
 from central.record_store.query import Page, RecordDetail
+from central.record_store.revocations import RevokedLeaf
 from central.record_store.senders import Authenticated, Call, authenticate
 from gateway import checkpoint
 from gateway.documents import ChainHead
 from gateway.ports import WallClock
+from gateway.revoking import Opened
 from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 
@@ -82,6 +85,16 @@ class RecordStore:
         now_us = self._clock.wall_us()
         return await self.database.write(
             lambda c: certificates.keep_certificate(c, self._logbook, certified, now_us)
+        )
+
+    async def keep_revocation(
+        self, opened: Opened, place: tuple[str, str] | None
+    ) -> list[RevokedLeaf]:
+        """Keep a revocation in the logs that know its key, and in that of ``place``. Raises
+        Refused."""
+        now_us = self._clock.wall_us()
+        return await self.database.write(
+            lambda c: revocations.keep_revocation(c, self._logbook, opened, place, now_us)
         )
 
     async def keep_records(self, call: Call, encoding: str) -> ShipAnswer:
