@@ -26,6 +26,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "tail": ("gatepost.tail:tail", "Watch a daemon's spool and decisions."),
     "spool": ("gatepost.spool:spool", "Look at a spool on disk: ls, verify, export, quarantine."),
     "store": ("gatepost.store:store", "Work on a record store's own database."),
+    "keys": ("gatepost.keys:keys", "Keys, roots, signatures of several people, revocations."),
     "verify": ("gatepost.verify:verify", "Verify exported records, offline."),
 }
 

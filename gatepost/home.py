@@ -1,7 +1,7 @@
 """A development home: keys, root, policy and configurations of a one-machine set-up.
 
-Owns: making it once, in order (root, issuer, log, policy-head and bundle keys; the root document
-with custody ``development``; the configurations), and reading it again. Refuses: production:
+Owns: making it once, in order (the keys, the tokens, the policy, and last root 1 with custody
+``development``), and reading it again. Refuses: production:
 every key lies on one disk, and the root says so to everybody who verifies.
 """
 
@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from gatepost import key_set
 from gatepost.faults import InputOutputError
+from gatepost.key_file import read_signer, write_private
 from gateway import issuing, policy, seal
 from gateway.errors import DocumentInvalid
 from gateway.ports import Entropy
@@ -23,10 +24,6 @@ from gateway.ports import Entropy
 TENANT: Final = "acme"
 REGION: Final = "local"
 SCOPE: Final = "acme/dev"
-KEY_ROLES: Final = ("root", "issuer", "log", "policy_head", "bundle")
-"""In the order in which they are made."""
-
-_YEAR_US: Final = 365 * 24 * 3600 * 1_000_000
 BUNDLE_LIFE_US: Final = 90 * 24 * 3600 * 1_000_000
 """How long a published policy holds; `gatepost up` publishes it again before that."""
 
@@ -50,7 +47,7 @@ class Home:
 
     def key_file(self, role: str) -> Path:
         """Where the key of ``role`` lies."""
-        return self.keys / f"{role.replace('_', '-')}.key"
+        return key_set.key_path(self.keys, role)
 
     @property
     def made(self) -> bool:
@@ -69,46 +66,17 @@ class Home:
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.chmod(0o700)
         (self.directory / "run").mkdir(mode=0o755, exist_ok=True)
-        for role in KEY_ROLES:
-            _write_secret(self.key_file(role), entropy.bytes(seal.SEED_BYTES))
-        _write_secret(self.key_file("digest_wrap"), entropy.bytes(32))
+        key_set.draw(self.keys, entropy)
         for token in (self.operator_token, self.one_time_token):
-            _write_private(token, base64.urlsafe_b64encode(entropy.bytes(24)))
+            if not token.exists():
+                write_private(token, base64.urlsafe_b64encode(entropy.bytes(24)))
         if not self.policy_json.exists():
             self.policy_json.write_bytes(policy_text)
-        root = self._root(now_us)
-        partial = self.roots / "1.json.new"
-        partial.write_bytes(root.envelope)
-        partial.rename(self.roots / "1.json")
-
-    def _root(self, now_us: int) -> issuing.Issued:
-        signers = {role: self.signer(role) for role in KEY_ROLES}
-        # Revocations and log statements want a key apart from the log's; the root key serves here.
-        roles = {role: issuing.role([signer]) for role, signer in signers.items()}
-        roles["revocation"] = issuing.role([signers["root"]])
-        return issuing.build_root(
-            version=1,
-            epoch=1,
-            custody="development",
-            issued_us=now_us,
-            expires_us=now_us + _YEAR_US,
-            scopes=[SCOPE],
-            keys={
-                signer.kid: base64.b64encode(signer.public).decode() for signer in signers.values()
-            },
-            roles=roles,
-            signers=[signers["root"]],
-        )
+        key_set.write_root(self.keys, self.roots, [SCOPE], now_us)
 
     def signer(self, role: str) -> seal.Signer:
         """The key of ``role``. Raises InputOutputError."""
-        path = self.key_file(role)
-        try:
-            return seal.Signer(base64.b64decode(path.read_text()))
-        except OSError as error:
-            raise InputOutputError(f"{path}: {error.strerror}") from error
-        except ValueError as error:
-            raise InputOutputError(f"{path} is not a key: {error}") from error
+        return read_signer(self.key_file(role))
 
     @property
     def root_fingerprint(self) -> str:
@@ -151,19 +119,3 @@ class Home:
 def toml_text(value: str | Path) -> str:
     """``value`` as a TOML basic string; JSON's escapes are a subset of TOML's."""
     return msgspec.json.encode(str(value)).decode()
-
-
-def _write_secret(path: Path, secret: bytes) -> None:
-    _write_private(path, base64.b64encode(secret))
-
-
-def _write_private(path: Path, data: bytes) -> None:
-    """Write ``path``, 0600, unless it is there; an interrupted one leaves no part of it."""
-    if path.exists():
-        return
-    partial = path.with_name(f"{path.name}.new")
-    partial.unlink(missing_ok=True)
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data + b"\n")
-    partial.rename(path)
