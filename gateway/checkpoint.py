@@ -8,7 +8,7 @@ A checkpoint counts only with the signatures of the root document's ``log`` role
 threshold, each under the log's origin as the key name.
 
 Owns: this text both ways, and opening one with the keys of a role. Refuses: witnesses' quorums
-(``witness.py``) and whether two checkpoints agree (``merkle.py``).
+(``witness_policy.py``) and whether two checkpoints agree (``merkle.py``).
 """
 
 from __future__ import annotations

@@ -24,8 +24,8 @@ from gateway.errors import DocumentInvalid
 
 NOTE_BYTES_MAX: Final = 16 * 1024
 """A checkpoint and its cosignatures; most are below 1 KiB."""
-SIGNATURES_MAX: Final = 32
-"""The specification wants at least 16 to be accepted."""
+SIGNATURES_MAX: Final = 48
+"""A log and the witnesses that a policy may name (``witness_policy.py``); specified are 16."""
 
 _KEY_ID_BYTES: Final = 4
 _TIME_BYTES: Final = 8

@@ -115,7 +115,7 @@ def test_unknown_signers_are_passed_over() -> None:
         "te\x00xt\n\n— name AAAAAAAA\n",
         "text\r\n\n— name AAAAAAAA\n",
         "text\n\n— name QUJDQUJD=\n",
-        "text\n\n" + "— name AAAAAAAA\n" * 33,
+        "text\n\n" + "— name AAAAAAAA\n" * (note.SIGNATURES_MAX + 1),
         "x" * note.NOTE_BYTES_MAX + "\n\n— name AAAAAAAA\n",
     ],
 )
