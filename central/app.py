@@ -158,9 +158,16 @@ def serve(config: CentralConfig, *, started: Callable[[str], None] | None = None
     ``started`` gets the base URL once requests are accepted. Raises ConfigInvalid.
     """
     with listen(config.host, config.port) as listener:
-        server = Server(uvicorn_config(build(config)), base_url(listener), started)
-        with _ended_by_signal():
-            server.run(sockets=[listener])
+        run(build(config), listener, started)
+
+
+def run(
+    app: Litestar, listener: socket.socket, started: Callable[[str], None] | None = None
+) -> None:
+    """Run ``app`` on ``listener`` until SIGTERM or SIGINT; requests under way are finished."""
+    server = Server(uvicorn_config(app), base_url(listener), started)
+    with _ended_by_signal():
+        server.run(sockets=[listener])
 
 
 @contextlib.contextmanager

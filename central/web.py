@@ -61,9 +61,9 @@ def answer(
     """A whole answer of exact bytes."""
     return Response(
         body,
-        media_type=media_type,
         status_code=status,
-        headers={**_VERSION_HEADERS, **(headers or {})},
+        # As a media type, text would be given a charset: a second one, or one that does not belong.
+        headers={"content-type": media_type, **_VERSION_HEADERS, **(headers or {})},
     )
 
 

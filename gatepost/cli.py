@@ -17,6 +17,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("gatepost.run:run", "Run the daemon."),
     "drain": ("gatepost.drain:drain", "Ship what dead instances left on a volume."),
     "central": ("gatepost.central:central", "Run the central services."),
+    "witness": ("gatepost.witness:witness", "Cosign checkpoints of logs that others keep."),
     "demo": ("gatepost.demo:demo", "Show the whole system at work, and check it."),
     "up": ("gatepost.up:up", "Keep a whole system running on this machine."),
     "env": ("gatepost.env:env", "Print the variables that point an agent at Gatepost."),

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import inspect as types
 
 from central.config import CentralConfig
+from central.witness.config import WitnessConfig
 from gateway.vocabulary import NAME_PATTERN
 from sidecar.config import SidecarConfig
 from sidecar.fields import PATH_PATTERN
@@ -50,6 +51,7 @@ def page() -> str:
     for title, config in (
         ("The daemon: `gatepost run --config sidecar.toml`", SidecarConfig),
         ("The central services: `gatepost central --config central.toml`", CentralConfig),
+        ("A witness: `gatepost witness --config witness.toml`", WitnessConfig),
     ):
         parts.append(f"## {title}\n")
         parts.extend(_sections(config, "", set()))

@@ -87,6 +87,11 @@ class Cosigned(msgspec.Struct, frozen=True):
     time: int
 
 
+def is_key_name(text: str) -> bool:
+    """Whether a key may have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def parse(data: bytes | str) -> Note:
     """The note in ``data``. Raises DocumentInvalid (``note``)."""
     try:

@@ -26,6 +26,7 @@ COMMANDS = {
         "tail",
         "spool",
         "verify",
+        "witness",
     ),
 }
 
