@@ -131,6 +131,8 @@ def _lifespan(
             yield
         finally:
             for service in services.values():
+                if isinstance(service, Issuer):
+                    await service.aclose()
                 service.database.close()
 
     return lifespan

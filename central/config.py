@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-from typing import Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 import platformdirs
 
+from central.workload_config import Cluster, Platform, TrustDomain
 from gateway import limits, signed_request, vocabulary
 from gateway.errors import UNREADABLE, ConfigInvalid
+
+_PlatformT = TypeVar("_PlatformT", Cluster, TrustDomain)
 
 ServiceName = Literal["issuer", "policy", "records"]
 PersonRole = Literal["auditor", "operator", "admin"]
@@ -63,10 +66,17 @@ class PolicySettings(_Section, frozen=True, kw_only=True):
 
 
 class IssuerSettings(_Section, frozen=True, kw_only=True):
-    """``uncertified_seconds_max``: how far ``not_before`` may precede ``issued``."""
+    """``uncertified_seconds_max``: how far ``not_before`` may precede ``issued``. ``clusters`` and
+    ``trust_domains``: platforms whose tokens attest starts."""
 
     certificate_seconds: int = limits.CERTIFICATE_SECONDS
     uncertified_seconds_max: int = limits.UNCERTIFIED_SECONDS_MAX
+    clusters: Annotated[
+        list[Cluster], msgspec.Meta(max_length=limits.ATTESTATION_AUTHORITIES_MAX)
+    ] = []
+    trust_domains: Annotated[
+        list[TrustDomain], msgspec.Meta(max_length=limits.ATTESTATION_AUTHORITIES_MAX)
+    ] = []
 
 
 class Host(_Section, frozen=True, kw_only=True):
@@ -178,6 +188,7 @@ def check(config: CentralConfig) -> None:
             raise ConfigInvalid(
                 f"people {person.name!r}: tenant {person.tenant!r} is not in tenants"
             )
+    _check_workloads(config)
     _check_times(config)
 
 
@@ -198,6 +209,23 @@ def _check_tenants(config: CentralConfig) -> None:
                 raise ConfigInvalid(f"tenants: {word!r} does not match {vocabulary.NAME_PATTERN}")
         if tenant.scope is not None and _SCOPE.fullmatch(tenant.scope) is None:
             raise ConfigInvalid(f"tenants {tenant.name!r}: scope {tenant.scope!r} is not a path")
+
+
+def _check_workloads(config: CentralConfig) -> None:
+    issuer = config.issuer
+    for what, named in (
+        ("clusters: issuer", [one.issuer for one in issuer.clusters]),
+        ("trust_domains: name", [one.name for one in issuer.trust_domains]),
+    ):
+        if len(set(named)) != len(named):
+            raise ConfigInvalid(f"issuer.{what} stands there twice")
+    platforms: list[Platform] = [*issuer.clusters, *issuer.trust_domains]
+    for platform in platforms:
+        for place in platform.workloads:
+            for region in place.regions:
+                _check_place(
+                    config, f"issuer: workloads of {platform.name!r}", place.tenant, region
+                )
 
 
 def _check_place(config: CentralConfig, where: str, tenant: str, region: str) -> None:
@@ -228,8 +256,22 @@ def _anchored(config: CentralConfig, base: str) -> CentralConfig:
         name: None if value is None else path(value)
         for name, value in msgspec.structs.asdict(config.keys).items()
     }
+
+    def anchored(platform: _PlatformT) -> _PlatformT:
+        paths = {
+            name: path(value)
+            for name in ("jwks_file", "ca_file", "bearer_token_file")
+            if (value := getattr(platform, name)) is not None
+        }
+        return msgspec.structs.replace(platform, **paths)
+
     return msgspec.structs.replace(
         config,
+        issuer=msgspec.structs.replace(
+            config.issuer,
+            clusters=[anchored(one) for one in config.issuer.clusters],
+            trust_domains=[anchored(one) for one in config.issuer.trust_domains],
+        ),
         data_directory=path(config.data_directory),
         roots_directory=path(config.roots_directory),
         keys=KeyFiles(**keys),

@@ -37,9 +37,11 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         "key_revoked": Code(403, False, "this key was taken back by a revocation"),
         "certificate_expired": Code(403, False, "the sender's certificate is not valid now"),
         "not_entitled": Code(403, False, "the certificate does not cover this"),
+        "topology_not_allowed": Code(403, False, "this workload may not have that topology"),
         "instance_taken": Code(403, False, "this instance or key belongs to another attestation"),
         "not_found": Code(404, False, "there is nothing here that you may see"),
         "method_not_allowed": Code(405, False, "this path does not take this method"),
+        "instance_conflict": Code(409, False, "a newer instance took this one's place"),
         "version_exists": Code(409, False, "this version was published with other bytes"),
         "version_not_newer": Code(409, False, "the version is not above the published one"),
         "certificate_unknown": Code(412, True, "post the sender's certificate, then repeat"),
@@ -52,6 +54,7 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         "internal_error": Code(500, True, "the service failed on this request"),
         "attestation_not_configured": Code(501, False, "this attestation type is not configured"),
         "too_busy": Code(503, True, "too many requests of this kind are open"),
+        "attestation_keys_unavailable": Code(503, True, "a platform's keys were never read"),
         "storage_failed": Code(503, True, "the request could not be made durable"),
     }
 )

@@ -67,7 +67,7 @@ def read_claims(claims: Claims, issuer: IssuerConfig, text: str) -> Verified:
     for path in issuer.require:
         if look_up(claims, path) is None:
             raise _malformed(f"the required claim {path} is missing")
-    subject = _string(claims, "sub")
+    subject = string_claim(claims, "sub")
     token_id = claims.get("jti")
     if token_id is None:
         token_id = "sha256:" + hashlib.sha256(text.encode()).hexdigest()[:32]
@@ -76,9 +76,9 @@ def read_claims(claims: Claims, issuer: IssuerConfig, text: str) -> Verified:
     return Verified(
         subject=subject,
         token_id=token_id,
-        expires_us=_time(claims, "exp"),
-        not_before_us=_time(claims, "nbf") if "nbf" in claims else None,
-        issued_us=_time(claims, "iat"),
+        expires_us=time_claim(claims, "exp"),
+        not_before_us=time_claim(claims, "nbf") if "nbf" in claims else None,
+        issued_us=time_claim(claims, "iat"),
         roles=_words(claims, issuer.roles_claim),
         scopes=_scopes(claims, issuer.scopes_claim),
         actors=_actors(claims),
@@ -123,15 +123,19 @@ def _media_type(typ: str) -> str:
     return typ.lower().removeprefix("application/")
 
 
-def _string(claims: Claims, name: str) -> str:
+def string_claim(claims: Claims, name: str) -> str:
+    """A claim that must be there and have text. Raises ``token_malformed``."""
     value = claims.get(name)
     if not isinstance(value, str) or not value:
         raise _malformed(f"{name} is missing or not a string")
     return value
 
 
-def _time(claims: Claims, name: str) -> int:
-    """A NumericDate in microseconds. Fractions are allowed (RFC 7519 section 2)."""
+def time_claim(claims: Claims, name: str) -> int:
+    """A NumericDate in microseconds. Fractions are allowed (RFC 7519 section 2).
+
+    Raises ``token_malformed``.
+    """
     value = claims.get(name)
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise _malformed(f"{name} is missing or not a number")
@@ -169,7 +173,7 @@ def _actors(claims: Claims) -> tuple[str, ...]:
             raise _malformed(f"act is nested deeper than {limits.ACTOR_DEPTH_MAX}")
         if not isinstance(claim, dict):
             raise _malformed("act is not an object")
-        actors.append(_string(claim, "sub"))
+        actors.append(string_claim(claim, "sub"))
         claim = claim.get("act")
     return tuple(actors)
 

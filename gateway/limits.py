@@ -270,6 +270,18 @@ ENROL_NONCE_SECONDS: Final = 120
 """Long enough for a token from a slow attestor, short enough to keep the table small."""
 ENROL_NONCES_MAX: Final = 10_000
 """Nonces are given to anybody who asks: bounded, and expired ones are dropped first."""
+ATTESTATION_SKEW_SECONDS: Final = 30
+"""Between the issuer's clock and that of the platform that signs workload tokens."""
+ATTESTATION_KEYS_BYTES_MAX: Final = 256 * 1024
+ATTESTATION_KEYS_SECONDS_MAX: Final = 5.0
+"""For one fetch of a platform's keys: an enrolment waits for it."""
+ATTESTATION_KEYS_REFRESH_SECONDS_MIN: Final = 30
+"""Between two looks: anybody can send a token with a key id that nobody knows."""
+ATTESTATION_KEYS_AGE_SECONDS_MAX: Final = 3_600
+"""A key that the platform withdrew is trusted no longer than this, where it can be asked."""
+ISSUER_STATUS_ROWS_MAX: Final = 100
+ATTESTATION_AUTHORITIES_MAX: Final = 256
+WORKLOADS_MAX: Final = 4_096
 
 # -- central services ------------------------------------------------------------------------
 QUERY_PAGE_MAX: Final = 1_000

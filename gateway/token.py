@@ -36,6 +36,7 @@ RSA_BITS_MIN: Final = 2_048
 JWKS_KEYS_MAX: Final = 64
 """Identity providers publish two to ten; a bound keeps a wrong file from costing memory."""
 
+_SIGNING: Final = frozenset({"sig"})
 _OBJECT_IN_BASE64: Final = "eyJ"
 """``{"``, with which nearly every header begins: saves a decoding per call."""
 _COMPACT: Final = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
@@ -74,6 +75,9 @@ class Keys:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    def __contains__(self, kid: str) -> bool:
+        return kid in self._keys
 
     def verify(self, token: Token) -> None:
         """Check the signature with the key that ``kid`` names.
@@ -153,10 +157,13 @@ def read_token(text: str) -> Token:
     )
 
 
-def read_keys(jwks: bytes, algorithms: Sequence[str], where: str) -> Keys:
+def read_keys(
+    jwks: bytes, algorithms: Sequence[str], where: str, uses: frozenset[str] = _SIGNING
+) -> Keys:
     """The keys of a JWK set that fit ``algorithms``; others (encryption keys …) are passed over.
 
-    ``where`` names the file in messages. Raises ConfigInvalid if it is not a JWK set, holds a
+    ``where`` names the file in messages; ``uses``: the values of ``use`` that are for signatures
+    here, beside none. Raises ConfigInvalid if it is not a JWK set, holds a
     private or symmetric key or one kid twice, or has no usable key: a set that a failing server
     emptied must not replace a good one.
     """
@@ -173,7 +180,7 @@ def read_keys(jwks: bytes, algorithms: Sequence[str], where: str) -> Keys:
     passed_over: list[str] = []
     for index, entry in enumerate(entries):
         try:
-            kid, key = _read_key(entry, algorithms, f"{where}: keys[{index}]")
+            kid, key = _read_key(entry, algorithms, uses, f"{where}: keys[{index}]")
         except _KeyPassedOver as reason:
             passed_over.append(f"keys[{index}]: {reason}")
             continue
@@ -190,7 +197,9 @@ class _KeyPassedOver(Exception):
     """A key that is not for us, with the reason."""
 
 
-def _read_key(entry: Json, algorithms: Sequence[str], where: str) -> tuple[str, AsymmetricKey]:
+def _read_key(
+    entry: Json, algorithms: Sequence[str], uses: frozenset[str], where: str
+) -> tuple[str, AsymmetricKey]:
     if not isinstance(entry, dict):
         raise ConfigInvalid(f"{where}: a key must be an object")
     if entry.get("kty") == "oct" or "d" in entry or "k" in entry:
@@ -200,7 +209,7 @@ def _read_key(entry: Json, algorithms: Sequence[str], where: str) -> tuple[str, 
     kid, use, operations = entry.get("kid"), entry.get("use"), entry.get("key_ops")
     if not isinstance(kid, str) or not 0 < len(kid) <= KID_CHARACTERS_MAX:
         raise _KeyPassedOver("no usable kid")
-    if use not in (None, "sig") or not _may_verify(operations):
+    if not (use is None or (isinstance(use, str) and use in uses)) or not _may_verify(operations):
         raise _KeyPassedOver("not for verifying signatures")
     material = {
         name: value

@@ -1,15 +1,14 @@
-"""Who an enrolment comes from: one attestor per attestation type.
+"""Host keys: what they attest, and how they are registered with one-time tokens.
 
-Owns: judging an attestation and registering host keys with one-time tokens. Refuses: deciding
-about tenants, windows and certificates (``enrolment.py``). Types that are named by the formats
-and not configured here answer a clear code instead of being unknown.
+Owns: judging a host key's attestation, spending tokens, and a clear code for attestations that
+are none. Refuses: tokens of platforms (``workloads.py``) and deciding about tenants, windows and
+certificates (``enrolment.py``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import sqlite3
-from typing import Final
 
 import msgspec
 
@@ -20,18 +19,21 @@ from gateway.attestation import HostRegistration
 from gateway.documents import Attestation, Enrol
 from gateway.errors import DocumentInvalid
 
-_LATER: Final = frozenset({"k8s_sa", "spiffe_jwt"})
+
+class Proved(msgspec.Struct, frozen=True):
+    """An attestation that was checked. ``exclusive``: it is of one daemon at a time (per worker),
+    so that a new instance takes the place of the last."""
+
+    attestation: Attestation
+    exclusive: bool
 
 
-def attest(connection: sqlite3.Connection, request: Enrol) -> Attestation:
-    """What proves ``request``'s start. Raises Refused.
+def attest(connection: sqlite3.Connection, request: Enrol) -> Proved:
+    """What a host key proves about ``request``'s start. Raises Refused.
 
-    ``attestation_not_configured``: k8s_sa and spiffe_jwt need an authority this service does not
-    have; ``attestation_invalid``: unknown type, unknown host, wrong place or wrong signature.
+    ``attestation_invalid``: unknown type, unknown host or wrong signature; ``wrong_tenant``.
     """
     kind = request.attestation.type
-    if kind in _LATER:
-        raise Refused("attestation_not_configured", f"attestation type {kind}")
     if kind == "one_time":
         raise Refused(
             "attestation_invalid",
@@ -42,7 +44,7 @@ def attest(connection: sqlite3.Connection, request: Enrol) -> Attestation:
     return _attest_host(connection, request)
 
 
-def _attest_host(connection: sqlite3.Connection, request: Enrol) -> Attestation:
+def _attest_host(connection: sqlite3.Connection, request: Enrol) -> Proved:
     try:
         kid, signature = attestation.split_host_token(request.attestation.token)
     except DocumentInvalid as error:
@@ -57,12 +59,15 @@ def _attest_host(connection: sqlite3.Connection, request: Enrol) -> Attestation:
         raise Refused("attestation_invalid", "the host key's signature does not fit the request")
     if (tenant, region) != (request.tenant, request.region):
         raise Refused("wrong_tenant", "the host key is registered for another tenant or region")
-    return Attestation(
-        type="host_key",
-        issuer=None,
-        subject=kid,
-        pod_uid=None,
-        worker=request.attestation.worker,
+    return Proved(
+        Attestation(
+            type="host_key",
+            issuer=None,
+            subject=kid,
+            pod_uid=None,
+            worker=request.attestation.worker,
+        ),
+        exclusive=True,
     )
 
 

@@ -2,7 +2,8 @@
 
 Owns: the order of the checks, the window of a certificate, which instance is superseded, and
 keeping each instance's digest key wrapped. Refuses: HTTP (``api.py``), judging attestations
-(``attestors.py``), and certifying a key or an instance that belongs to somebody else.
+(``attestors.py``, ``workloads.py``), and certifying a key or an instance that belongs to somebody
+else, or whose place a newer instance took.
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import base64
 import sqlite3
 from typing import Final
 
+import msgspec
+
 from central.config import CentralConfig
 from central.errors import Refused
 from central.issuer import attestors, revoked
+from central.issuer.attestors import Proved
 from gateway import attestation, documents, identifier, limits, seal, vocabulary
 from gateway.attestation import EnrolAnswer, NonceAnswer
 from gateway.documents import Attestation, Enrol, Envelope, KeyCert
@@ -26,6 +30,22 @@ _SERIAL_BYTES: Final = 16
 _DIGEST_KEY_BYTES: Final = 32
 _WORKER_MAX: Final = 1_023
 _SECOND_US: Final = 1_000_000
+
+
+class Opened(msgspec.Struct, frozen=True):
+    """A request whose signature by its own new key (``public``) was checked."""
+
+    request: Enrol
+    public: bytes
+
+
+class Superseded(Refused):
+    """``instance_conflict``: ``instance`` asks, though ``superseded_by`` took its place."""
+
+    def __init__(self, instance: str, superseded_by: str) -> None:
+        super().__init__("instance_conflict", f"superseded by {superseded_by}")
+        self.instance = instance
+        self.superseded_by = superseded_by
 
 
 class Enrolments:
@@ -57,19 +77,30 @@ class Enrolments:
         connection.execute("INSERT INTO nonce VALUES (?,?)", (text, expires_us))
         return NonceAnswer(nonce=text, now=time_text(now_us), seconds=limits.ENROL_NONCE_SECONDS)
 
-    def enrol(self, connection: sqlite3.Connection, data: bytes) -> EnrolAnswer:
-        """The certificate for the ``Enrol`` in ``data``. Raises Refused; then nothing changed."""
-        now_us = self._clock.wall_us()
-        request, public = _open(data)
+    def open(self, data: bytes) -> Opened:
+        """The request in ``data``, as far as it can be judged alone. Raises Refused."""
+        opened = _open(data)
+        request = opened.request
         self._check_shape(request)
         if not self._config.has_place(request.tenant, request.region):
             raise Refused("wrong_tenant", "check tenant and region in the daemon's configuration")
+        return opened
+
+    def enrol(
+        self, connection: sqlite3.Connection, opened: Opened, proved: Proved | None
+    ) -> EnrolAnswer:
+        """The certificate for ``opened``; ``proved``: by a platform's token, None for other
+        attestations. Raises Refused; then nothing changed."""
+        now_us = self._clock.wall_us()
+        request, public = opened.request, opened.public
         revoked.refuse(connection, seal.key_id(public), "the instance key", now_us)
-        proved = attestors.attest(connection, request)
-        revoked.refuse(connection, proved.subject, "the host key that attests", now_us)
+        if proved is None:
+            proved = attestors.attest(connection, request)
+            subject = proved.attestation.subject
+            revoked.refuse(connection, subject, "the host key that attests", now_us)
         self._spend_nonce(connection, request.nonce, now_us)
         superseded = self._take_instance(connection, request, proved, public, now_us)
-        certificate = self._certify(connection, request, proved, public, now_us)
+        certificate = self._certify(connection, request, proved.attestation, public, now_us)
         return EnrolAnswer(certificate=certificate, supersedes=superseded)
 
     def digest_key(self, connection: sqlite3.Connection, instance: str) -> bytes | None:
@@ -103,32 +134,37 @@ class Enrolments:
         self,
         connection: sqlite3.Connection,
         request: Enrol,
-        proved: Attestation,
+        proved: Proved,
         public: bytes,
         now_us: int,
     ) -> str | None:
         """Record the instance; the one it supersedes, or None for none and for a renewal."""
-        attested = "\n".join((proved.type, proved.subject, proved.pod_uid or ""))
+        attested, worker = _attested(proved.attestation), proved.attestation.worker
         held = connection.execute(
             "SELECT instance FROM certificate WHERE kid = ?", (seal.key_id(public),)
         ).fetchone()
         if held is not None and held[0] != request.instance:
             raise Refused("instance_taken", "this key was certified for another instance")
         known = connection.execute(
-            "SELECT tenant, region, attested, worker FROM instance WHERE instance = ?",
+            "SELECT tenant, region, attested, worker, superseded_by FROM instance"
+            " WHERE instance = ?",
             (request.instance,),
         ).fetchone()
-        place = (request.tenant, request.region, attested, proved.worker)
+        place = (request.tenant, request.region, attested, worker)
         if known is not None:
-            if known != place:
+            if known[:4] != place:
                 raise Refused("instance_taken", "this instance was enrolled by somebody else")
+            if known[4] is not None:
+                raise Superseded(request.instance, known[4])
             return None
-        predecessor = connection.execute(
-            "SELECT instance FROM instance WHERE attested = ? AND worker = ?"
-            " AND tenant = ? AND region = ? AND superseded_by IS NULL"
-            " ORDER BY enrolled_us DESC LIMIT 1",
-            (attested, proved.worker, request.tenant, request.region),
-        ).fetchone()
+        predecessor = None
+        if proved.exclusive:
+            predecessor = connection.execute(
+                "SELECT instance FROM instance WHERE attested = ? AND worker = ?"
+                " AND tenant = ? AND region = ? AND superseded_by IS NULL"
+                " ORDER BY enrolled_us DESC LIMIT 1",
+                (attested, worker, request.tenant, request.region),
+            ).fetchone()
         connection.execute(
             "INSERT INTO instance (instance, tenant, region, attested, worker, enrolled_us,"
             " superseded_by, digest_key) VALUES (?,?,?,?,?,?,NULL,?)",
@@ -194,8 +230,15 @@ class Enrolments:
         return envelope
 
 
-def _open(data: bytes) -> tuple[Enrol, bytes]:
-    """The request and its new public key, whose signature over the request was checked."""
+def _attested(attestation: Attestation) -> str:
+    """Who proved a start, in one line of text. Pod uids are a cluster's own, so it is named."""
+    parts = [attestation.type, attestation.subject, attestation.pod_uid or ""]
+    if attestation.issuer is not None:
+        parts.append(attestation.issuer)
+    return "\n".join(parts)
+
+
+def _open(data: bytes) -> Opened:
     try:
         sealed = seal.parse_envelope(data)
         # The key that must have signed stands in what it signed: that is what possession means.
@@ -210,4 +253,4 @@ def _open(data: bytes) -> tuple[Enrol, bytes]:
         seal.open_envelope(sealed, documents.ENROL, {seal.key_id(public): public})
     except DocumentInvalid as error:
         raise Refused("document_invalid", f"proof of possession: {error}") from error
-    return request, public
+    return Opened(request, public)

@@ -2,14 +2,15 @@
 
 Owns: their shape. Times are microseconds since 1970; ``attested`` is who proved the start
 (attestation type, subject, pod uid), so that an instance stays with who drew it;
-``revoked.serial`` is empty where a key was taken back as a whole.
+``revoked.serial`` is empty where a key was taken back as a whole; a digest key that was destroyed
+is an empty blob.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS nonce (
@@ -42,9 +43,25 @@ CREATE TABLE IF NOT EXISTS instance (
     worker INTEGER NOT NULL,
     enrolled_us INTEGER NOT NULL,
     superseded_by TEXT,
-    digest_key BLOB NOT NULL
+    digest_key BLOB NOT NULL,
+    digest_key_destroyed_us INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS instance_attested ON instance (attested, worker, enrolled_us);
+
+CREATE TABLE IF NOT EXISTS conflict (
+    instance TEXT PRIMARY KEY REFERENCES instance (instance),
+    superseded_by TEXT NOT NULL,
+    first_us INTEGER NOT NULL,
+    last_us INTEGER NOT NULL,
+    count INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS conflict_last ON conflict (last_us);
+
+CREATE TABLE IF NOT EXISTS act (
+    act INTEGER PRIMARY KEY,
+    at_us INTEGER NOT NULL,
+    document BLOB NOT NULL
+);
 
 CREATE TABLE IF NOT EXISTS certificate (
     serial TEXT PRIMARY KEY,

@@ -5,19 +5,24 @@ Owns: which database, key and transaction each act uses. Refuses: HTTP and the r
 
 from __future__ import annotations
 
+import logging
 import os
+from typing import Final
 
 from central.config import CentralConfig
 from central.database import Database, OpenDatabase
 from central.errors import Refused
-from central.issuer import attestors, revoked, schema
+from central.issuer import attestors, conflicts, revoked, schema, upgrades
 from central.issuer.attestors import HostAnswer
-from central.issuer.enrolment import Enrolments
+from central.issuer.enrolment import Enrolments, Superseded
+from central.issuer.workloads import Workloads
 from central.keys import RootFiles, read_secret, read_signer
 from gateway.attestation import EnrolAnswer, HostRegistration, NonceAnswer
 from gateway.errors import ConfigInvalid, DocumentInvalid
 from gateway.ports import Entropy, WallClock
 from gateway.revoking import Opened
+
+_log: Final = logging.getLogger("gatepost.central")
 
 
 class Issuer:
@@ -39,8 +44,13 @@ class Issuer:
         self._config = config
         self._clock = clock
         self._enrolments = Enrolments(config, signer, wrap_key, clock, entropy)
+        self._workloads = Workloads(config, clock)
         path = os.path.join(config.data_directory, "issuer.db")
-        self.database = open_database(path, schema.SCHEMA, schema.VERSION, {})
+        self.database = open_database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
+
+    async def aclose(self) -> None:
+        """Close kept connections; the database is closed by its own ``close``."""
+        await self._workloads.aclose()
 
     async def start(self) -> None:
         """Register the configured hosts. Raises ConfigInvalid."""
@@ -54,7 +64,23 @@ class Issuer:
         return await self.database.write(self._enrolments.nonce)
 
     async def enrol(self, body: bytes) -> EnrolAnswer:
-        return await self.database.write(lambda c: self._enrolments.enrol(c, body))
+        """Certify an instance key. Raises Refused; ``instance_conflict`` is noted before."""
+        opened = self._enrolments.open(body)
+        proved = await self._workloads.attest(opened.request)
+        try:
+            return await self.database.write(lambda c: self._enrolments.enrol(c, opened, proved))
+        except Superseded as found:
+            conflict = found
+            now_us, place = self._clock.wall_us(), (opened.request.tenant, opened.request.region)
+            await self.database.write(lambda c: conflicts.note(c, conflict, now_us))
+            _log.warning(
+                "instance_conflict: instance %s of %s in %s asks for a certificate, and %s took its"
+                " place: two daemons attest with one identity and worker",
+                conflict.instance,
+                *place,
+                conflict.superseded_by,
+            )
+            raise
 
     async def register_host(self, request: HostRegistration) -> HostAnswer:
         """Spend a one-time token. Raises Refused."""

@@ -17,6 +17,7 @@ from central import app as central_app
 from central.config import (
     CentralConfig,
     Host,
+    IssuerSettings,
     KeyFiles,
     OneTimeToken,
     PersonRole,
@@ -195,10 +196,12 @@ class Deployment:
         services: list[ServiceName] | None = None,
         *,
         public_log: bool = False,
+        issuer: IssuerSettings | None = None,
     ) -> None:
         self.directory = directory
         self.clock = HandClock()
-        self.config = configuration(directory, services, public_log=public_log)
+        made = configuration(directory, services, public_log=public_log)
+        self.config = msgspec.structs.replace(made, issuer=issuer or made.issuer)
         self.app: Litestar = central_app.build(
             self.config, clock=self.clock, entropy=CountedEntropy()
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import itertools
+import sqlite3
 from collections.abc import Iterator
 
 import msgspec
@@ -242,3 +243,26 @@ def test_what_is_no_envelope_is_refused(deployment: Deployment, body: bytes) -> 
 def test_an_oversized_request_is_refused(deployment: Deployment) -> None:
     answer = deployment.http.post("/v1/enrol", content=b"x" * 100_000)
     assert answer.json()["error"]["code"] == "body_too_large"
+
+
+def test_a_superseded_instance_that_asks_again_is_refused_and_noted(
+    fresh: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    fresh.enrol()
+    following = Daemon(fresh.deployment, next(_numbers))
+    following.enrol()
+    for later_us in (60_000_000, 120_000_000):
+        fresh.deployment.clock.now_us = NOW_US + later_us
+        with caplog.at_level("WARNING", "gatepost.central"):
+            assert enrol(fresh, fresh.enrolment(fresh.nonce())) == (409, "instance_conflict")
+        assert f"instance_conflict: instance {fresh.instance} of acme" in caplog.text
+    with sqlite3.connect(fresh.deployment.directory / "data" / "issuer.db") as kept:
+        (row,) = kept.execute("SELECT * FROM conflict WHERE instance = ?", (fresh.instance,))
+    assert row == (
+        fresh.instance,
+        following.instance,
+        NOW_US + 60_000_000,
+        NOW_US + 120_000_000,
+        2,
+    )
+    assert enrol(following, following.enrolment(following.nonce())) == (201, "")
