@@ -126,8 +126,7 @@ def _lifespan(
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         try:
             for service in services.values():
-                if isinstance(service, Issuer):
-                    await service.start()
+                await service.start()
             yield
         finally:
             for service in services.values():

@@ -93,8 +93,9 @@ class Catalogue:
     ) -> Published:
         """Keep the bundle and pin it. Raises Refused (``version_exists``, ``version_not_newer``).
 
-        Publishing the current bundle again changes nothing. Going back means publishing the old
-        content under a new version: versions never fall.
+        Publishing the current bundle again changes nothing, unless the keys of the newest root had
+        not signed what is kept of it: then the new signatures take its place. Going back means
+        publishing the old content under a new version: versions never fall.
         """
         bundle = checked.bundle
         current = connection.execute(
@@ -106,6 +107,11 @@ class Catalogue:
         if current is not None:
             epoch, version, digest = current
             if digest == checked.digest:
+                if not self._is_signed(self.blob(connection, digest)):
+                    connection.execute(
+                        "UPDATE bundle SET envelope = ? WHERE digest = ?",
+                        (checked.envelope, digest),
+                    )
                 return msgspec.structs.replace(answer, new=False)
             if (bundle.epoch, bundle.version) == (epoch, version):
                 raise Refused("version_exists")
@@ -163,6 +169,34 @@ class Catalogue:
         epoch, pin = self._current(connection, scope)
         lock = self._lock_of(connection, scope)
         return self._sign_head(connection, scope, epoch, pin, lock, now_us)
+
+    def follow_root(self, connection: sqlite3.Connection, now_us: int) -> list[str]:
+        """Sign anew each head that names another root than the newest.
+
+        Returns the scopes whose bundle the newest root's keys have not signed.
+        """
+        unsigned: list[str] = []
+        for scope, envelope, digest in connection.execute(
+            "SELECT scope, head_envelope, digest FROM scope_state ORDER BY scope"
+        ).fetchall():
+            if not self._is_signed(self.blob(connection, digest)):
+                unsigned.append(scope)
+            payload = seal.unbase64(seal.parse_envelope(envelope).payload, "unreadable")
+            head = documents.decode_exact(payload, PolicyHead)
+            if head.root_version != self._root_files.current.version:
+                epoch, pin = self._current(connection, scope)
+                lock = self._lock_of(connection, scope)
+                self._sign_head(connection, scope, epoch, pin, lock, now_us)
+        return unsigned
+
+    def _is_signed(self, envelope: bytes) -> bool:
+        """Whether keys of the newest root signed the bundle in ``envelope``."""
+        held = self._root_files.role("bundle")
+        try:
+            seal.open_envelope(envelope, documents.BUNDLE, held.keys, held.threshold)
+        except DocumentInvalid:
+            return False
+        return True
 
     def blob(self, connection: sqlite3.Connection, digest: str) -> bytes:
         """The envelope of the bundle whose payload has ``digest``. Raises ``not_found``."""

@@ -5,6 +5,7 @@ Owns: the database, the head key, and waking those who wait for a scope. Refuses
 
 from __future__ import annotations
 
+import logging
 import os
 from typing import Final
 
@@ -28,6 +29,7 @@ from gateway.ports import WallClock
 
 _WAIT_SECONDS_MAX: Final = 55
 """Below the 60 s at which most load balancers drop an idle connection."""
+_log: Final = logging.getLogger("gatepost.central")
 _WAITING_MAX: Final = 1_024
 
 
@@ -53,6 +55,15 @@ class PolicyService:
         self._waiting = 0
         path = os.path.join(config.data_directory, "policy.db")
         self.database = open_database(path, schema.SCHEMA, schema.VERSION, {})
+
+    async def start(self) -> None:
+        """Sign heads anew that an earlier root's key signed. A bundle that the newest root's keys
+        did not sign is named in the log: daemons refuse it, and keep what they have until its head
+        expires."""
+        now_us = self._clock.wall_us()
+        unsigned = await self.database.write(lambda c: self._catalogue.follow_root(c, now_us))
+        for scope in unsigned:
+            _log.error("bundle_not_signed_under_root", extra={"scope": scope})
 
     def operator(self, authorization: str | None, scope: str) -> Person:
         """The operator who may change ``scope``. Another tenant's scope is not there."""

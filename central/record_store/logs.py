@@ -15,11 +15,12 @@ import sqlite3
 import msgspec
 
 from central.record_store import tree
-from gateway import checkpoint, seal
+from gateway import checkpoint, note, seal
 from gateway.checkpoint import Checkpoint
 from gateway.documents import Envelope
 from gateway.logproof import Entry, LeafType
 from gateway.merkle import Frontier
+from gateway.note import Note
 
 
 class Log(msgspec.Struct, frozen=True):
@@ -65,6 +66,34 @@ class Logbook:
             (log, found.origin, found.size, now_us, text),
         )
         return text
+
+    def sign_again(self, connection: sqlite3.Connection) -> None:
+        """Put our signature under the newest checkpoint of each log, where it is not there yet.
+
+        After a rotation of the log's key daemons take no other. The old signatures stay: they are
+        all that a daemon understands which does not hold the next root yet. Inside a write
+        transaction.
+        """
+        rows = connection.execute("SELECT log, tenant, region, origin, size FROM log").fetchall()
+        for log in (Log(*row) for row in rows):
+            text = newest_checkpoint(connection, log)
+            if text is None:
+                continue
+            held = note.parse(text)
+            mine = {note.NoteKey(log.origin, one.public).key_id: one for one in self._signers}
+            present = {line.key_id for line in held.signatures if line.name == log.origin}
+            added = [
+                note.sign(held.text, log.origin, signer)
+                for key_id, signer in mine.items()
+                if key_id not in present
+            ]
+            if added:
+                size = checkpoint.read(held.text).size
+                signed = Note(held.text, [*held.signatures, *added]).encode()
+                connection.execute(
+                    "UPDATE checkpoint SET note = ? WHERE log = ? AND origin = ? AND size = ?",
+                    (signed, log.log, log.origin, size),
+                )
 
 
 def find_log(connection: sqlite3.Connection, tenant: str, region: str) -> Log | None:

@@ -77,6 +77,10 @@ class RecordStore:
         path = os.path.join(config.data_directory, "records.db")
         self.database = open_database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
 
+    async def start(self) -> None:
+        """Sign for what an earlier start of this store signed under another key."""
+        await self.database.write(self._logbook.sign_again)
+
     # -- what daemons send ----------------------------------------------------------------
 
     async def keep_certificate(self, body: bytes) -> CertificateAnswer:
