@@ -66,7 +66,8 @@ CLOSED: Final = MappingProxyType(
 """Paths whose values are a closed list: a constant outside it is a typing error of the author."""
 
 _COMPLETENESS: Final = INDEX["data.completeness"]
-_VERIFIED: Final = frozenset({"delegated", "user_token"})
+VERIFIED: Final = frozenset({"delegated", "user_token"})
+"""Assurances of a token that was checked: only it can say that a list is empty."""
 _UNREAD: Final = object()
 
 
@@ -159,7 +160,7 @@ def _authorisation(
 ) -> tuple[tuple[str, ...] | None, tuple[str, ...] | None, tuple[str, ...] | None]:
     # An empty list says "no roles" only where a verified token could have said otherwise. Without
     # one, dropping the token would turn "must not be a contractor" from false into true.
-    verified = principal.assurance in _VERIFIED
+    verified = principal.assurance in VERIFIED
     absent = {absence.path for absence in principal.absent}
 
     def known(path: str, values: tuple[str, ...]) -> tuple[str, ...] | None:

@@ -176,12 +176,10 @@ def compile_policy(policy: Policy) -> Table:
             "unsupported", "mode 'shadow' is not supported; give single rules status 'shadow'"
         )
     _check_settings(policy)
-    levels = dict(policy.levels)
-    zones = {name: _zone(name, zone) for name, zone in policy.time_zones.items()}
     documents: list[Grant | Restriction] = [*policy.restrictions, *policy.grants]
     if len(documents) > limits.POLICY_RULES_MAX:
         raise _invalid(f"{len(documents)} rules; at most {limits.POLICY_RULES_MAX} are allowed")
-    scope = Scope(levels, zones)
+    scope = scope_of(policy)
     seen: set[str] = set()
     rules: list[Rule] = []
     for place, document in enumerate(documents):
@@ -198,6 +196,12 @@ def compile_policy(policy: Policy) -> Table:
             "fit a record: let fewer rules of one operation read arguments, or name their tools"
         )
     return table
+
+
+def scope_of(policy: Policy) -> Scope:
+    """What the conditions of ``policy`` may name. Raises DocumentInvalid for a bad time zone."""
+    zones = {name: _zone(name, zone) for name, zone in policy.time_zones.items()}
+    return Scope(dict(policy.levels), zones)
 
 
 def _invalid(detail: str) -> DocumentInvalid:
