@@ -1,6 +1,6 @@
 """The verifier without anything around it: ``python -m gatepost.verifier EXPORT --root sha256:…``.
 
-Owns: reading an export line by line, what an auditor brings beside it (fingerprint, an earlier
+Owns: what an auditor brings beside an export (fingerprint, an earlier
 checkpoint, witness keys), the report as plain text or JSON, the exit code. Refuses: any network,
 store or spool, and any default for the root: it is given, or nothing is verified. The checks
 themselves are ``gateway.evidence``.
@@ -12,34 +12,26 @@ It runs with ``pynacl`` and ``msgspec`` alone, on a machine that has nothing els
 from __future__ import annotations
 
 import argparse
-import gzip
 import re
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO, Final, cast
+from typing import Final
 
 import msgspec
 
-from gateway import limits, note
+from gatepost.export_file import Unusable, lines_of
+from gateway import note
 from gateway.errors import DocumentInvalid
 from gateway.evidence import VERDICTS, Asked, Auditor, Report
 
-_LINE_BYTES_MAX: Final = 2 * limits.POLICY_BUNDLE_BYTES_MAX
 _FINGERPRINT: Final = re.compile(r"sha256:[0-9a-f]{64}")
-_LINES_PER_UPDATE: Final = 512
 SUMMARIES: Final = {
     0: "all proved",
     1: "a check failed",
     3: "nothing is false, but something is not proved (exit code 3)",
 }
 """Exit code → what it says."""
-
-
-class Unusable(Exception):
-    """What was given cannot be used: exit code 2. The text says what, and why."""
 
 
 def check_root(text: str) -> str:
@@ -84,36 +76,9 @@ def audited(export: Path, root: str, asked: Asked, progress: Callable[[int], Non
     Raises Unusable.
     """
     auditor = Auditor(root, asked)
-    try:
-        with _opened(export) as (raw, lines):
-            for number, line in enumerate(_lines(lines)):
-                auditor.add(line)
-                if number % _LINES_PER_UPDATE == 0:
-                    progress(raw.tell())
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise Unusable(f"{export}: the gzip data is cut or damaged: {error}") from error
-    except OSError as error:
-        raise Unusable(f"{export}: {error.strerror or error}") from error
+    for line in lines_of(export, progress):
+        auditor.add(line)
     return auditor.report()
-
-
-@contextmanager
-def _opened(export: Path) -> Iterator[tuple[BinaryIO, BinaryIO]]:
-    """The file itself, for progress, and what to read lines from."""
-    with export.open("rb") as raw:
-        if raw.read(2) != b"\x1f\x8b":
-            raw.seek(0)
-            yield raw, raw
-            return
-        raw.seek(0)
-        with gzip.open(raw) as unpacked:
-            yield raw, cast("BinaryIO", unpacked)
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    """Lines with their newlines; an endless line is cut, and then fails its form check."""
-    while line := file.readline(_LINE_BYTES_MAX):
-        yield line
 
 
 def told(report: Report) -> Iterator[str]:

@@ -15,9 +15,10 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from gatepost.export_file import Unusable
 from gatepost.faults import InputOutputError
 from gatepost.terminal import cell
-from gatepost.verifier import SUMMARIES, Unusable, asked_of, audited, check_root, heading, told
+from gatepost.verifier import SUMMARIES, asked_of, audited, check_root, heading, told
 from gateway.evidence import VERDICTS, Asked, Report
 
 _COLOURS: Final = {"true": "green", "false": "red", "incomplete": "yellow"}

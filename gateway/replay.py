@@ -25,6 +25,7 @@ from gateway.policy import ENGINE, Policy
 from gateway.record import Decision
 from gateway.replayed import End, provider_side, refusal
 from gateway.reruling import Reruler, Rerun
+from gateway.table import Table
 
 Verdict = Literal["same", "changed", "undetermined", "not_by_rules"]
 VERDICTS: Final[tuple[Verdict, ...]] = ("same", "changed", "undetermined", "not_by_rules")
@@ -88,6 +89,11 @@ class Replay:
 
     def __init__(self, policy: Policy, digest: str | None) -> None:
         self._reruler = Reruler(policy, digest)
+
+    @property
+    def table(self) -> Table:
+        """The compiled policy."""
+        return self._reruler.table
 
     def judge(self, decision: Decision) -> Replayed:
         """The verdict on ``decision``."""

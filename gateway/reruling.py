@@ -20,7 +20,7 @@ from gateway.comparison import Scope
 from gateway.condition import never_known
 from gateway.inputs import ARGUMENTS, DERIVED
 from gateway.judgement import unpack_results
-from gateway.policy import Policy
+from gateway.policy import Grant, Policy, Restriction
 from gateway.possibility import (
     ALL_ARGUMENTS,
     ANY,
@@ -83,7 +83,7 @@ class Reruler:
         self.table = compile_policy(policy)
         self._digest = digest
         scope = scope_of(policy)
-        documents = [*policy.restrictions, *policy.grants]
+        documents: list[Restriction | Grant] = [*policy.restrictions, *policy.grants]
         self._lifted = [_lifted(document.when, scope) for document in documents]
 
     def is_own(self, decision: Decision) -> bool:

@@ -118,7 +118,7 @@ def test_what_is_no_export_is_judged_and_not_crashed_on(tmp_path: Path, text: by
 def test_an_endless_line_is_cut_and_not_held(
     tmp_path: Path, lines: list[bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gatepost.verifier._LINE_BYTES_MAX", 100_000)
+    monkeypatch.setattr("gatepost.export_file._LINE_BYTES_MAX", 100_000)
     path = written(tmp_path, [*lines, b"x" * 350_000])
     ended = gatepost("verify", path, "--root", PIN, "--json")
     assert ended.code == 1

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from random import Random
 
 import msgspec
+
 from gateway import policy, record, seal
 from gateway.call import CallView, Label, Principal, Route
 from gateway.decide import Denial, Permit, decide
@@ -68,7 +69,6 @@ def verdict_of(document: Policy | None, made: Call) -> Permit | Denial:
 def recorded(document: Policy | None, made: Call) -> record.Decision:
     """The record of ``made`` under ``document``, through its bytes."""
     verdict = verdict_of(document, made)
-    permitted = isinstance(verdict, Permit)
     subject = Subject(
         id="019a0c6e-9d00-7abc-8def-000000000001",
         wall_us=WALL_US,
@@ -84,7 +84,7 @@ def recorded(document: Policy | None, made: Call) -> record.Decision:
         subject,
         verdict.ruling,
         upstreams=verdict.upstreams if isinstance(verdict, Permit) else (),
-        status=None if permitted else CODES[verdict.code].status,
+        status=CODES[verdict.code].status if isinstance(verdict, Denial) else None,
     )
     found = record.decode(record.encode(draft))
     assert isinstance(found, record.Decision)
@@ -96,7 +96,14 @@ def recorded(document: Policy | None, made: Call) -> record.Decision:
 _WORDS = ("a", "b", "ab", "c")
 _GLOBS = ("a", "b", "a*", "*b", "*", "c")
 _SCALARS: tuple[object, ...] = (*_WORDS, -1, 0, 1, 2, True, False, 1.5, 2.0, 1e300)
-_TEXT_PATHS = ("person.id", "agent.id", "agent.name", "model.requested", "model.tool", "model.route")
+_TEXT_PATHS = (
+    "person.id",
+    "agent.id",
+    "agent.name",
+    "model.requested",
+    "model.tool",
+    "model.route",
+)
 _LIST_PATHS = (
     "authz.roles", "authz.scopes", "model.regions", "model.hosted_tools", "data.categories",
 )  # fmt: skip
@@ -132,22 +139,21 @@ def condition(chance: Random, depth: int = 0) -> Members:
             return {"not": condition(chance, depth + 1)}
         return {operator: [condition(chance, depth + 1) for _ in range(chance.randint(1, 3))]}
     words = [pick(_WORDS) for _ in range(chance.randint(1, 2))]
-    return pick(
-        [
-            lambda: {pick(["eq", "ne"]): [pick(_TEXT_PATHS), pick(_WORDS)]},
-            lambda: {pick(["in", "not_in"]): [pick(_TEXT_PATHS), words]},
-            lambda: {"matches": [pick((*_TEXT_PATHS, *_ARGUMENTS)), pick(_GLOBS)]},
-            lambda: {"has": [pick((*_LIST_PATHS, *_ARGUMENTS)), pick(_GLOBS)]},
-            lambda: {pick(["has_any", "has_all"]): [pick(_LIST_PATHS), words]},
-            lambda: {pick(["eq", "ne"]): [pick(_ARGUMENTS), pick(_SCALARS)]},
-            lambda: {pick(["lt", "le", "gt", "ge"]): [pick(_ARGUMENTS), chance.randint(-1, 2)]},
-            lambda: {pick(["at_most", "at_least"]): ["data.level", pick(LEVELS)]},
-            lambda: {"exists": pick((*_ARGUMENTS, "person.id", "agent.name", "authz.roles"))},
-            lambda: {"eq": ["person.assurance", pick(["delegated", "workload"])]},
-            lambda: {"time_between": pick([["07:00", "09:00"], ["09:00", "07:00"]])},
-            lambda: {"lt": ["time", "2027-01-15T00:00:00.000000Z"]},
-        ]
-    )()
+    leaves: list[Callable[[], Members]] = [
+        lambda: {pick(["eq", "ne"]): [pick(_TEXT_PATHS), pick(_WORDS)]},
+        lambda: {pick(["in", "not_in"]): [pick(_TEXT_PATHS), words]},
+        lambda: {"matches": [pick((*_TEXT_PATHS, *_ARGUMENTS)), pick(_GLOBS)]},
+        lambda: {"has": [pick((*_LIST_PATHS, *_ARGUMENTS)), pick(_GLOBS)]},
+        lambda: {pick(["has_any", "has_all"]): [pick(_LIST_PATHS), words]},
+        lambda: {pick(["eq", "ne"]): [pick(_ARGUMENTS), pick(_SCALARS)]},
+        lambda: {pick(["lt", "le", "gt", "ge"]): [pick(_ARGUMENTS), chance.randint(-1, 2)]},
+        lambda: {pick(["at_most", "at_least"]): ["data.level", pick(LEVELS)]},
+        lambda: {"exists": pick((*_ARGUMENTS, "person.id", "agent.name", "authz.roles"))},
+        lambda: {"eq": ["person.assurance", pick(["delegated", "workload"])]},
+        lambda: {"time_between": pick([["07:00", "09:00"], ["09:00", "07:00"]])},
+        lambda: {"lt": ["time", "2027-01-15T00:00:00.000000Z"]},
+    ]
+    return pick(leaves)()
 
 
 def _rule(chance: Random) -> Members:

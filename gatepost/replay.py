@@ -1,0 +1,181 @@
+"""``gatepost replay``: what a bundle makes of decisions that were recorded.
+
+Owns: the options, reading decisions from an export one by one, and the report. Refuses: proving the
+records (``gatepost verify`` does that first) and, where a record is of a version that this one does
+not know, guessing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import chain
+from pathlib import Path
+from typing import Final
+
+import click
+import msgspec
+from rich.console import Console
+from rich.progress import Progress
+
+from gatepost.export_file import Unusable, lines_of
+from gatepost.faults import InputOutputError
+from gatepost.replay_bundle import Given, check_signed, read_given
+from gatepost.replay_report import Summary, Tally, show
+from gatepost.verifier import check_root
+from gateway import documents, envelope_line, log_line, record, seal
+from gateway.documents import Envelope
+from gateway.errors import DocumentInvalid
+from gateway.record import Decision
+from gateway.replay import VERDICTS, Verdict
+
+_ENCODER: Final = msgspec.json.Encoder()
+_DECISION: Final = b'{"v":%d,"kind":"decision"' % record.VERSION
+_LISTED: Final[tuple[Verdict, ...]] = ("changed", "undetermined")
+
+
+@click.command()
+@click.argument("export", type=click.Path(path_type=Path))
+@click.option(
+    "--bundle",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="A signed bundle as the policy service serves it, or a policy as its author writes it.",
+)
+@click.option(
+    "--root",
+    help="Fingerprint of root 1: the bundle must be signed as the export's root documents want.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(VERDICTS),
+    multiple=True,
+    help="List these only. Repeatable; by default changed and undetermined, with --json all.",
+)
+@click.option("--limit", default=20, show_default=True, help="List at most so many.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="A line of JSON per decision, a summary last."
+)
+def replay(
+    export: Path,
+    bundle: Path,
+    root: str | None,
+    only: tuple[Verdict, ...],
+    limit: int,
+    as_json: bool,
+) -> None:
+    """Put the decisions in EXPORT (NDJSON, gzip or not) to a bundle again.
+
+    Exit 0: all the same, or not by rules. 1: something changed. 2: the input cannot be read. 3:
+    nothing changed, but something is undetermined or was left out.
+    """
+    tally = Tally(only or (VERDICTS if as_json else _LISTED), 0 if as_json else limit)
+    try:
+        summary = _replayed(export, bundle, root, tally, as_json=as_json)
+    except Unusable as error:
+        raise InputOutputError(str(error)) from error
+    if as_json:
+        _write({"summary": summary})
+    else:
+        show(summary, tally, Console())
+    raise SystemExit(summary.exit_code)
+
+
+def _replayed(
+    export: Path, bundle: Path, root: str | None, tally: Tally, *, as_json: bool
+) -> Summary:
+    given = read_given(bundle)
+    size = export.stat().st_size if export.exists() else 0
+    shown = Progress(transient=True, disable=as_json, console=Console(stderr=True))
+    with shown as progress:
+        task = progress.add_task("replaying", total=size)
+        lines = lines_of(export, lambda done: progress.update(task, completed=done))
+        if root is not None:
+            lines = _signed(lines, given, check_root(root))
+        started = time.perf_counter()
+        for decision in _decisions(lines, tally.skipped):
+            found = given.replay.judge(decision)
+            if tally.add(found) and as_json:
+                _write(found)
+        seconds = time.perf_counter() - started
+    return Summary(
+        digest=given.digest,
+        scope=given.scope,
+        version=given.version,
+        signatures_checked=root is not None,
+        decisions=tally.decisions,
+        own=tally.own,
+        verdicts=dict(tally.verdicts),
+        other_outcome=tally.other_outcome,
+        skipped=dict(tally.skipped),
+        seconds=round(seconds, 3),
+        exit_code=tally.exit_code,
+    )
+
+
+def _signed(lines: Iterator[bytes], given: Given, fingerprint: str) -> Iterator[bytes]:
+    """``lines`` from the first record on, once the roots before it vouch for the bundle."""
+    if given.envelope is None:
+        raise Unusable("--root: a plain policy has no signatures to check")
+    found: list[Envelope] = []
+    first: list[bytes] = []
+    for line in lines:
+        if envelope_line.is_record(line):
+            first.append(line)
+            break
+        found += _roots_in(line)
+    check_signed(given.envelope, found, fingerprint)
+    return chain(first, lines)
+
+
+def _roots_in(line: bytes) -> list[Envelope]:
+    try:
+        envelope = seal.parse_envelope(line)
+    except DocumentInvalid:
+        return []
+    return [envelope] if envelope.payload_type == documents.ROOT else []
+
+
+def _decisions(lines: Iterator[bytes], skipped: Counter[str]) -> Iterator[Decision]:
+    """The decisions of an export; ``skipped`` counts what else could be one, by cause."""
+    for line in lines:
+        try:
+            if envelope_line.is_record(line):
+                found = _decision(envelope_line.read_record(line).payload)
+                if found is not None:
+                    yield found
+            elif log_line.is_log_line(line):
+                log_line.read(line)
+            else:
+                envelope_line.read_envelope(line)
+        except _UnknownRecord as error:
+            skipped[str(error)] += 1
+        except (DocumentInvalid, msgspec.DecodeError):
+            skipped["not a line of an export: see gatepost verify"] += 1
+
+
+class _UnknownRecord(Exception):
+    """A record that this version cannot read, for a cause out of a short list."""
+
+
+def _decision(payload: bytes) -> Decision | None:
+    """The decision in ``payload``; None if that is a record of another kind.
+
+    Raises _UnknownRecord and ``msgspec.DecodeError``.
+    """
+    if not payload.startswith(_DECISION):
+        leading = record.decode_leading(payload)
+        if leading.v != record.VERSION:
+            raise _UnknownRecord("a record of a version that this one does not know")
+        if leading.kind not in record.KINDS:
+            raise _UnknownRecord("a record of a kind that this version does not know")
+        if leading.kind != "decision":
+            return None
+    found = record.decode(payload)
+    return found if isinstance(found, Decision) else None
+
+
+def _write(line: object) -> None:
+    sys.stdout.buffer.write(_ENCODER.encode(line) + b"\n")
