@@ -12,10 +12,12 @@ Owns: that order, and which results can be believed. Refuses: the verdict (``rep
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
 
+from gateway import limits
 from gateway.comparison import Scope
 from gateway.condition import never_known
 from gateway.inputs import ARGUMENTS, DERIVED
@@ -45,7 +47,8 @@ from gateway.replayed import (
     upstream_left,
 )
 from gateway.table import Candidates, compile_policy, scope_of
-from gateway.target import named
+from gateway.target import Named, named
+from gateway.truth import Truth
 
 _NAMES: Final = frozenset({"model.requested", "model.tool", "model.tool_server", "agent.id"})
 """Members that choose the candidate rules, and can be cut where the call is denied."""
@@ -73,6 +76,14 @@ class _Lifted(msgspec.Struct, frozen=True):
     facts: frozenset[str]
 
 
+class _Asked(msgspec.Struct, frozen=True):
+    """One call, and the rules that are or may be about it."""
+
+    held: Held
+    name: Named
+    candidates: Candidates
+
+
 class Reruler:
     """A policy that recorded calls are put to. ``digest``: of the bundle it comes from, or None.
 
@@ -82,6 +93,7 @@ class Reruler:
     def __init__(self, policy: Policy, digest: str | None) -> None:
         self.table = compile_policy(policy)
         self._digest = digest
+        self._remembered: dict[tuple[Named, tuple[Mask, ...]], list[End]] = {}
         scope = scope_of(policy)
         documents: list[Restriction | Grant] = [*policy.restrictions, *policy.grants]
         self._lifted = [_lifted(document.when, scope) for document in documents]
@@ -127,11 +139,11 @@ class Reruler:
         cut_names = tuple(sorted(_NAMES.intersection(held.gaps)))
         if cut_names:
             return Rerun(ends=[], settled=False, missing=cut_names)
-        candidates = self.table.candidates(named(held.inputs))
-        found = self._of_results(decision, held, candidates) if own else None
-        if found is None:
-            masks = self._masks(held, candidates, ANY)
-            found = self._rerun(held, candidates, masks)
+        asked = _Asked(held, name := named(held.inputs), self.table.candidates(name))
+        if own:
+            found = self._of_results(decision, asked)
+        else:
+            found = self._of_masks(asked, self._masks(asked, ANY))
         ends = [placed for end in found.ends for placed in _placed(end, decision, own=own)]
         return msgspec.structs.replace(found, ends=refused + ends)
 
@@ -159,8 +171,9 @@ class Reruler:
                 return [*ends, provider_side(reason)], True
         return ends, False
 
-    def _masks(self, held: Held, candidates: Candidates, unread: Mask) -> list[Mask]:
+    def _masks(self, asked: _Asked, unread: Mask) -> list[Mask]:
         """The possible results of each candidate."""
+        held, candidates = asked.held, asked.candidates
         inputs, facts, gaps = held.inputs, held.facts, held.gaps
         masks = []
         for rule, condition in zip(candidates.rules, candidates.conditions, strict=True):
@@ -173,14 +186,14 @@ class Reruler:
                 masks.append(lifted.possible(held, unread))
         return masks
 
-    def _of_results(self, decision: Decision, held: Held, candidates: Candidates) -> Rerun:
+    def _of_results(self, decision: Decision, asked: _Asked) -> Rerun:
         """As the recorded results say, where its facts can have given them."""
-        masks = self._masks(held, candidates, NEVER)
+        candidates = asked.candidates
         try:
-            results = unpack_results(decision.facts.results, len(candidates.rules))
+            results = _unpacked(decision.facts.results, len(candidates.rules))
         except ValueError as error:
-            masks = self._masks(held, candidates, ANY)
-            return self._rerun(held, candidates, masks, contradiction=str(error))
+            return self._of_masks(asked, self._masks(asked, ANY), contradiction=str(error))
+        masks = self._masks(asked, NEVER)
         contradiction = None
         for place, truth in enumerate(results):
             bit = 1 << truth
@@ -191,30 +204,37 @@ class Reruler:
             # none would give it.
             rule = candidates.rules[place]
             if candidates.conditions[place] is not never_known:
-                masks[place] = self._lifted[rule.place].possible(held, ANY)
+                masks[place] = self._lifted[rule.place].possible(asked.held, ANY)
             if not masks[place] & bit:
                 contradiction = f"the facts do not give the recorded result of rule {rule.id!r}"
-        return self._rerun(held, candidates, masks, contradiction=contradiction)
+        return self._of_masks(asked, masks, contradiction=contradiction)
 
-    def _rerun(
-        self,
-        held: Held,
-        candidates: Candidates,
-        masks: Sequence[Mask],
-        *,
-        contradiction: str | None = None,
+    def _of_masks(
+        self, asked: _Asked, masks: Sequence[Mask], *, contradiction: str | None = None
     ) -> Rerun:
-        missing: set[str] = set()
-        for rule, mask in zip(candidates.rules, masks, strict=True):
+        held, missing, settled = asked.held, set[str](), True
+        for rule, mask in zip(asked.candidates.rules, masks, strict=True):
             if one_of(mask) is None:
-                lifted = self._lifted[rule.place]
+                settled, lifted = False, self._lifted[rule.place]
                 missing |= (lifted.facts - held.facts) | lifted.paths.intersection(held.gaps)
+        # Calls of one kind have few sets of results, and the end of each is worked out once.
+        key = (asked.name, tuple(masks))
+        ends = self._remembered.get(key)
+        if ends is None:
+            if len(self._remembered) >= limits.POLICY_CANDIDATES_KEPT_MAX:
+                self._remembered.clear()
+            ends = self._remembered[key] = ends_of(asked.candidates, masks)
         return Rerun(
-            ends=ends_of(candidates, masks),
-            settled=all(one_of(mask) is not None for mask in masks),
+            ends=ends,
+            settled=settled,
             missing=tuple(sorted(missing)),
             contradiction=contradiction,
         )
+
+
+@lru_cache(maxsize=1024)
+def _unpacked(text: str, count: int) -> tuple[Truth, ...]:
+    return tuple(unpack_results(text, count))
 
 
 def _lifted(when: object, scope: Scope) -> _Lifted:

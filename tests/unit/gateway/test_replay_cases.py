@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import pytest
@@ -29,6 +29,9 @@ NO_GIFTS = {
 PAID = make.tool_call(args={"amount": 100, "currency": "EUR", "kind": "refund"})
 
 
+StructT = TypeVar("StructT", bound=msgspec.Struct)
+
+
 def rules(**members: object) -> Policy:
     given: dict[str, object] = {
         "grants": [SMALL],
@@ -46,7 +49,7 @@ def other(document: Policy, decision: Decision) -> Replayed:
     return Replay(document, None).judge(decision)
 
 
-def changed(part: Any, **members: object) -> Any:
+def changed(part: StructT, **members: object) -> StructT:
     return msgspec.structs.replace(part, **members)
 
 
