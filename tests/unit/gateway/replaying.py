@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from random import Random
 
 import msgspec
@@ -50,13 +51,15 @@ def digest_of(document: Policy) -> str:
     return seal.sha256_text(policy.json_text(document))
 
 
-def snapshot_of(document: Policy) -> Snapshot:
-    return make.snapshot(compile_policy(document), digest=digest_of(document))
+@lru_cache(maxsize=64)
+def _snapshot(text: bytes) -> Snapshot:
+    document = policy.decode_policy(text)
+    return make.snapshot(compile_policy(document), digest=seal.sha256_text(text))
 
 
-def verdict_of(document: Policy | None, made: Call) -> Permit | Denial:
+def verdict_of(document: Policy, made: Call) -> Permit | Denial:
     return decide(
-        None if document is None else snapshot_of(document),
+        _snapshot(policy.json_text(document)),
         made.principal,
         made.label,
         made.view,
@@ -66,7 +69,7 @@ def verdict_of(document: Policy | None, made: Call) -> Permit | Denial:
     )
 
 
-def recorded(document: Policy | None, made: Call) -> record.Decision:
+def recorded(document: Policy, made: Call) -> record.Decision:
     """The record of ``made`` under ``document``, through its bytes."""
     verdict = verdict_of(document, made)
     subject = Subject(
