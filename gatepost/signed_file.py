@@ -34,7 +34,12 @@ def read_envelope(path: Path) -> Envelope:
 
 def write_draft(path: Path, payload_type: str, payload: bytes) -> None:
     """A new file that holds ``payload`` without any signature. Raises InputOutputError."""
-    data = documents.encode(seal.envelope(payload_type, payload, []))
+    write_envelope(path, seal.envelope(payload_type, payload, []))
+
+
+def write_envelope(path: Path, envelope: Envelope) -> None:
+    """A new file that holds ``envelope``. Raises InputOutputError."""
+    data = documents.encode(envelope)
     try:
         with path.open("xb") as file:
             file.write(data + b"\n")

@@ -137,4 +137,4 @@ def next_step(envelope: Envelope) -> str:
             "complete: bring it to the issuer and to each record store with POST /v1/revocations"
             " (no token is needed)"
         )
-    return "complete: install it with gatepost store reopen-log --statement"
+    return "complete: install it with gatepost store install-statement"

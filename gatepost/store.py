@@ -16,6 +16,10 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "gatepost.store_reopen:reopen_log",
         "Open the next log after leaves were lost.",
     ),
+    "install-statement": (
+        "gatepost.store_install:install_statement",
+        "The same, by a statement that several people signed.",
+    ),
 }
 
 

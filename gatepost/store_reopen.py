@@ -1,27 +1,22 @@
 """``gatepost store reopen-log``: after a backup was restored that lacks acknowledged leaves.
 
-Owns: the command line: drafting, signing and installing a log statement. Refuses: deciding that
-leaves were lost; daemons say so (alarms ``store_unproven``, ``store_two_histories``).
+Owns: the command line: drafting, signing and installing a log statement in one go, or writing its
+draft. Refuses: deciding that leaves were lost; daemons say so (alarms ``store_unproven``,
+``store_two_histories``).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
 
 import click
 import msgspec
 
 from gatepost.faults import InputOutputError
+from gatepost.signed_file import write_envelope
+from gatepost.store_place import with_store
 from gateway import documents
-from gateway.errors import ConfigInvalid, DocumentInvalid
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from central.record_store.maintenance import Maintenance
-
-ResultT = TypeVar("ResultT")
+from gateway.documents import LogStatement
 
 
 @click.command()
@@ -47,6 +42,11 @@ ResultT = TypeVar("ResultT")
     type=click.Path(path_type=Path),
     help="The newest checkpoint note that anybody has: from a daemon's log-seen.json.",
 )
+@click.option(
+    "--draft",
+    type=click.Path(path_type=Path),
+    help="Change nothing: write the statement here, for others to sign (gatepost keys sign).",
+)
 @click.option("--json", "as_json", is_flag=True)
 def reopen_log(
     path: Path,
@@ -55,6 +55,7 @@ def reopen_log(
     reason: str,
     keys: tuple[Path, ...],
     last_checkpoint: Path | None,
+    draft: Path | None,
     as_json: bool,
 ) -> None:
     """Close the log of TENANT and REGION and open the next one, by a signed statement.
@@ -63,9 +64,21 @@ def reopen_log(
     and shows.
     """
     note = None if last_checkpoint is None else _note(last_checkpoint)
-    statement = _with_store(
-        path, lambda store: store.reopen(tenant, region, reason, note, [str(key) for key in keys])
-    )
+    asked = (tenant, region, reason, note, [str(key) for key in keys])
+    if draft is not None:
+        envelope = with_store(path, lambda store: store.draft(*asked))
+        write_envelope(draft, envelope)
+        click.echo(
+            f"wrote {draft}; nothing is changed yet. Holders of the role revocation sign it:\n"
+            f"  gatepost keys sign {draft} --root ROOTS --key THEIR.key\n"
+            f"then: gatepost store install-statement {draft} --config {path}"
+        )
+        return
+    tell(with_store(path, lambda store: store.reopen(*asked)), as_json=as_json)
+
+
+def tell(statement: LogStatement, *, as_json: bool) -> None:
+    """Print what was closed and opened."""
     if as_json:
         click.echo(documents.encode(statement))
         return
@@ -86,15 +99,3 @@ def _note(path: Path) -> str:
         return msgspec.json.decode(text, type=dict[str, str])["note"]
     except (msgspec.DecodeError, KeyError) as error:
         raise InputOutputError(f"{path} is no checkpoint note: {error}") from error
-
-
-def _with_store(path: Path, work: Callable[[Maintenance], ResultT]) -> ResultT:
-    from central.config import load  # needs the extra [central]
-    from central.errors import Refused
-    from central.record_store.maintenance import Maintenance
-
-    try:
-        with Maintenance(load(str(path))) as store:
-            return work(store)
-    except (ConfigInvalid, DocumentInvalid, Refused) as error:
-        raise InputOutputError(str(error)) from error

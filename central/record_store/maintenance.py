@@ -19,7 +19,7 @@ from central.record_store import reopening
 from central.record_store.logs import Logbook
 from gateway import seal
 from gateway.acknowledgement import LogKeys
-from gateway.documents import LogStatement
+from gateway.documents import Envelope, LogStatement
 from gateway.errors import ConfigInvalid
 from gateway.io.clock import SystemClock
 
@@ -67,23 +67,62 @@ class Maintenance:
 
         Raises Refused and ConfigInvalid; then nothing changed.
         """
+
+        def work(connection: sqlite3.Connection) -> LogStatement:
+            envelope = self._drafted(
+                connection, tenant, region, reason, last_checkpoint, revocation_keys
+            )
+            return self._installed(connection, envelope)
+
+        return self._write(work)
+
+    def draft(
+        self,
+        tenant: str,
+        region: str,
+        reason: str,
+        last_checkpoint: str | None,
+        revocation_keys: Sequence[str],
+    ) -> Envelope:
+        """The statement that would do it, signed so far; others sign it, then ``install``.
+
+        Raises Refused and ConfigInvalid. The log goes on meanwhile.
+        """
+        return self._write(
+            lambda connection: self._drafted(
+                connection, tenant, region, reason, last_checkpoint, revocation_keys
+            )
+        )
+
+    def install(self, envelope: Envelope) -> LogStatement:
+        """Close and open as a statement says that both roles signed. Raises Refused."""
+        return self._write(lambda connection: self._installed(connection, envelope))
+
+    def _drafted(
+        self,
+        connection: sqlite3.Connection,
+        tenant: str,
+        region: str,
+        reason: str,
+        last_checkpoint: str | None,
+        revocation_keys: Sequence[str],
+    ) -> Envelope:
         if not self._config.has_place(tenant, region):
             raise ConfigInvalid(f"tenant {tenant!r} in region {region!r} is not in tenants")
-        now_us = SystemClock().wall_us()
         signers = [self._signer]
         signers += [seal.Signer(read_secret(path, "revocation")) for path in revocation_keys]
+        # A backup from before the first leaf has no log yet, and daemons have seen it.
+        log = self._logbook.open(connection, tenant, region)
+        now_us = SystemClock().wall_us()
+        statement = reopening.draft(connection, log, reason, last_checkpoint, now_us)
+        return reopening.sign(statement, signers)
+
+    def _installed(self, connection: sqlite3.Connection, envelope: Envelope) -> LogStatement:
         keys = LogKeys(
             log=self._root_files.role("log"), revocation=self._root_files.role("revocation")
         )
-
-        def work(connection: sqlite3.Connection) -> LogStatement:
-            # A backup from before the first leaf has no log yet, and daemons have seen it.
-            log = self._logbook.open(connection, tenant, region)
-            statement = reopening.draft(connection, log, reason, last_checkpoint, now_us)
-            envelope = reopening.sign(statement, signers)
-            return reopening.install(connection, self._logbook, envelope, keys, now_us)
-
-        return self._write(work)
+        now_us = SystemClock().wall_us()
+        return reopening.install(connection, self._logbook, envelope, keys, now_us)
 
     def _write(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         self._connection.execute("BEGIN IMMEDIATE")

@@ -209,3 +209,21 @@ def test_a_key_that_has_both_roles_signs_once() -> None:
     statement = LogStatement(ORIGIN, "", NEXT, "drill", "2026-11-28T00:00:00.000000Z")
     envelope = reopening.sign(statement, [REVOCATION_KEY, REVOCATION_KEY])
     assert [one.keyid for one in envelope.signatures] == [REVOCATION_KEY.kid]
+
+
+def test_a_statement_that_others_sign_takes_effect_when_it_is_installed(
+    deployment: Deployment, daemon: Daemon, revocation_key: str, tmp_path: Path
+) -> None:
+    daemon.ship(daemon.start())
+    draft, config = tmp_path / "statement.json", str(tmp_path / "central.toml")
+    assert _command(deployment.config, tmp_path, "--draft", str(draft)).exit_code == 0
+    install = ["store", "install-statement", str(draft), "--config", config]
+    early = CliRunner().invoke(main, install)
+    assert (early.exit_code, "signature" in early.output) == (2, True)
+    roots = deployment.config.roots_directory
+    signing = ["keys", "sign", str(draft), "--root", roots, "--key", revocation_key, "--yes"]
+    assert "install-statement" in CliRunner().invoke(main, signing).output
+    ended = CliRunner().invoke(main, install)
+    assert (ended.exit_code, f"opened {NEXT}" in ended.output) == (0, True)
+    again = CliRunner().invoke(main, install)
+    assert (again.exit_code, f"the log is {NEXT} now" in again.output) == (2, True)

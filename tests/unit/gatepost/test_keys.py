@@ -246,7 +246,7 @@ def test_a_log_statement_takes_both_roles(trusted: Holders) -> None:
     for name in ("log", "bob"):
         assert trusted.sign(path, name, *root).code == 0
         assert gatepost("keys", "show", path, *root).code == 3
-    assert "reopen-log" in trusted.sign(path, "carol", *root).out
+    assert "install-statement" in trusted.sign(path, "carol", *root).out
 
 
 def test_what_this_version_does_not_understand_is_not_signed(trusted: Holders) -> None:
