@@ -21,6 +21,7 @@ from litestar.openapi.plugins import JsonRenderPlugin
 
 from central import config as configuration
 from central import revocations, web
+from central.certifying import RemoteIssuer
 from central.config import CentralConfig
 from central.database import Database, OpenDatabase
 from central.issuer import api as issuer_api
@@ -35,7 +36,9 @@ from central.record_store.service import RecordStore
 from gateway import __version__
 from gateway.errors import ConfigInvalid
 from gateway.io.clock import SystemClock
+from gateway.io.dial import AnyioDialer
 from gateway.io.entropy import SystemEntropy
+from gateway.io.service import CentralService
 from gateway.ports import Entropy, WallClock
 
 Service = Issuer | PolicyService | RecordStore
@@ -59,26 +62,29 @@ def build(
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     root_files = RootFiles(config.roots_directory, config.root_fingerprint)
     people = People(config)
-    services: dict[str, Service] = {}
     handlers: list[HTTPRouteHandler] = [livez]
     with contextlib.ExitStack() as opened:
+        services: dict[str, Service] = {}
+        issuer: Issuer | None = None
+        store: RecordStore | None = None
         if "issuer" in config.services:
-            services["issuer"] = Issuer(config, root_files, clock, entropy, open_database)
-            opened.callback(services["issuer"].database.close)
+            issuer = Issuer(config, root_files, clock, entropy, open_database)
+            services["issuer"] = issuer
+            opened.callback(issuer.database.close)
             handlers += issuer_api.HANDLERS
-        if "policy" in config.services:
-            services["policy_service"] = PolicyService(
-                config, root_files, people, clock, open_database
-            )
-            opened.callback(services["policy_service"].database.close)
-            handlers += policy_api.HANDLERS
         if "records" in config.services:
-            services["record_store"] = RecordStore(config, root_files, people, clock, open_database)
-            opened.callback(services["record_store"].database.close)
+            desk = issuer or _remote_issuer(config)
+            store = RecordStore(config, root_files, people, clock, entropy, open_database, desk)
+            services["record_store"] = store
+            opened.callback(store.database.close)
             handlers += record_api.HANDLERS
             handlers += log_api.HANDLERS
-        issuer = next((one for one in services.values() if isinstance(one, Issuer)), None)
-        store = next((one for one in services.values() if isinstance(one, RecordStore)), None)
+        if "policy" in config.services:
+            note = None if store is None else store.note
+            policy = PolicyService(config, root_files, people, clock, open_database, note)
+            services["policy_service"] = policy
+            opened.callback(policy.database.close)
+            handlers += policy_api.HANDLERS
         if issuer is not None or store is not None:
             handlers.append(revocations.handler(config, root_files, issuer, store))
         databases = [service.database for service in services.values()]
@@ -99,6 +105,13 @@ def build(
             render_plugins=[JsonRenderPlugin()],
         ),
     )
+
+
+def _remote_issuer(config: CentralConfig) -> RemoteIssuer | None:
+    if config.issuer_url is None:
+        return None
+    dialer = AnyioDialer(ca_file=config.issuer_ca_file, any_address=True)
+    return RemoteIssuer(CentralService(config.issuer_url, dialer))
 
 
 def _provide(service: Service) -> Provide:
@@ -128,6 +141,9 @@ def _lifespan(
             for service in services.values():
                 await service.start()
             yield
+            for service in services.values():
+                if isinstance(service, RecordStore):
+                    await service.aclose()
         finally:
             for service in services.values():
                 if isinstance(service, Issuer):

@@ -16,6 +16,7 @@ import platformdirs
 from central.workload_config import Cluster, Platform, TrustDomain
 from gateway import limits, signed_request, vocabulary
 from gateway.errors import UNREADABLE, ConfigInvalid
+from gateway.io.service_address import parse_service_url
 
 _PlatformT = TypeVar("_PlatformT", Cluster, TrustDomain)
 
@@ -110,7 +111,10 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     """All of one process. ``roots_directory`` holds ``1.json`` … ``N.json`` (DSSE).
 
     ``root_fingerprint``: ``sha256:<hex>`` of root 1's payload; null trusts the directory, which
-    is the operator's own. ``log_host`` begins every log origin.
+    is the operator's own. ``log_host`` begins every log origin. ``operator_region``: where what
+    concerns no tenant is recorded, under the tenant ``_operator``. ``issuer_url``: where the record
+    store gets certificates for its own chains if the issuer is another process;
+    ``issuer_ca_file``: the authorities of its https, in PEM, null for the system's.
     """
 
     data_directory: str = msgspec.field(
@@ -124,6 +128,9 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     port: int = 4143
     audience: str = signed_request.AUDIENCE
     log_host: str = "localhost"
+    operator_region: str = "central"
+    issuer_url: str | None = None
+    issuer_ca_file: str | None = None
     keys: KeyFiles = msgspec.field(default_factory=KeyFiles)
     policy: PolicySettings = msgspec.field(default_factory=PolicySettings)
     issuer: IssuerSettings = msgspec.field(default_factory=IssuerSettings)
@@ -139,12 +146,20 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
         """Whether ``tenant`` is configured with ``region``."""
         return any(t.name == tenant and region in t.regions for t in self.tenants)
 
+    def keeps(self, tenant: str, region: str) -> bool:
+        """Whether there may be a log of ``tenant`` in ``region``: also that of the operator."""
+        if tenant == OPERATOR_TENANT:
+            return region == self.operator_region
+        return self.has_place(tenant, region)
+
     def is_public(self, tenant: str, region: str) -> bool:
         """Whether anybody may fetch the log of ``tenant`` in ``region``."""
         return any(t.public_log and t.name == tenant and region in t.regions for t in self.tenants)
 
     def regions_of(self, tenant: str) -> list[str]:
         """The regions of ``tenant``; empty for one that is not configured."""
+        if tenant == OPERATOR_TENANT:
+            return [self.operator_region]
         return next((list(t.regions) for t in self.tenants if t.name == tenant), [])
 
 
@@ -177,6 +192,12 @@ def check(config: CentralConfig) -> None:
     if not 0 <= config.port <= 65_535:
         raise ConfigInvalid(f"port: {config.port} is not between 0 and 65535")
     _check_tenants(config)
+    if config.issuer_url is not None:
+        if "issuer" in config.services:
+            raise ConfigInvalid("issuer_url: the issuer runs in this process; leave it out")
+        parse_service_url(config.issuer_url)
+    if _NAME.fullmatch(config.operator_region) is None:
+        raise ConfigInvalid(f"operator_region does not match {vocabulary.NAME_PATTERN}")
     for host in config.hosts:
         _check_place(config, f"hosts {host.name!r}", host.tenant, host.region)
     for token in config.one_time_tokens:
@@ -184,7 +205,7 @@ def check(config: CentralConfig) -> None:
         _check_digest(f"one_time_tokens {token.name!r}", token.sha256)
     for person in config.people:
         _check_digest(f"people {person.name!r}", person.sha256)
-        if person.tenant != OPERATOR_TENANT and not config.regions_of(person.tenant):
+        if not config.regions_of(person.tenant):
             raise ConfigInvalid(
                 f"people {person.name!r}: tenant {person.tenant!r} is not in tenants"
             )
@@ -274,5 +295,6 @@ def _anchored(config: CentralConfig, base: str) -> CentralConfig:
         ),
         data_directory=path(config.data_directory),
         roots_directory=path(config.roots_directory),
+        issuer_ca_file=None if config.issuer_ca_file is None else path(config.issuer_ca_file),
         keys=KeyFiles(**keys),
     )

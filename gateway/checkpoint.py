@@ -28,7 +28,8 @@ from gateway.roots import RoleKeys
 
 _SIZE: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 _ORIGIN: Final = re.compile(
-    r"([^\s+/]+)/log/([a-z0-9][a-z0-9._-]{0,62})/([a-z0-9][a-z0-9._-]{0,62})/([1-9][0-9]{0,8})"
+    r"([^\s+/]+)/log/(_operator|[a-z0-9][a-z0-9._-]{0,62})"
+    r"/([a-z0-9][a-z0-9._-]{0,62})/([1-9][0-9]{0,8})"
 )
 
 

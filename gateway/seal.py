@@ -220,11 +220,13 @@ class Sealer:
     never interleave. One key, held in memory.
     """
 
-    def __init__(self, signer: Signer, instance: str) -> None:
+    def __init__(self, signer: Signer, instance: str, after: tuple[int, str] | None = None) -> None:
+        """``after``: seq and record_hash of the newest record, of a chain that is taken up."""
         self.instance = instance
         self._signer = signer
-        self._next_seq = 0
-        self._prev = sha256_text(signer.public)
+        last_seq, last_hash = (-1, sha256_text(signer.public)) if after is None else after
+        self._next_seq = last_seq + 1
+        self._prev = last_hash
 
     def __repr__(self) -> str:
         return f"Sealer(instance={self.instance!r}, next_seq={self._next_seq})"

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Iterable
+from typing import Final
 
 import msgspec
 
@@ -26,6 +28,10 @@ class Proved(msgspec.Struct, frozen=True):
 
     attestation: Attestation
     exclusive: bool
+
+
+_EVERY_PLACE: Final = ("*", "*")
+"""Tenant and region of a service's key: no name of either."""
 
 
 def attest(connection: sqlite3.Connection, request: Enrol) -> Proved:
@@ -57,7 +63,11 @@ def _attest_host(connection: sqlite3.Connection, request: Enrol) -> Proved:
     public, tenant, region = row
     if not seal.verify(attestation.statement_pae(request), signature, public):
         raise Refused("attestation_invalid", "the host key's signature does not fit the request")
-    if (tenant, region) != (request.tenant, request.region):
+    if (tenant, region) == _EVERY_PLACE:
+        # A service draws an instance in each log that it writes to, and is no daemon.
+        if request.topology != "central":
+            raise Refused("attestation_invalid", "a service's key attests no daemon")
+    elif (tenant, region) != (request.tenant, request.region):
         raise Refused("wrong_tenant", "the host key is registered for another tenant or region")
     return Proved(
         Attestation(
@@ -82,6 +92,14 @@ def seed_hosts(connection: sqlite3.Connection, config: CentralConfig, now_us: in
     for host in config.hosts:
         public = seal.public_key(host.pub)
         _insert_host(connection, public, host.name, host.tenant, host.region, now_us)
+
+
+def seed_services(connection: sqlite3.Connection, keys: Iterable[bytes], now_us: int) -> None:
+    """Let ``keys``, which the root gives to central services, attest the instances of these; those
+    of an earlier root no more."""
+    connection.execute("DELETE FROM host WHERE (tenant, region) = (?, ?)", _EVERY_PLACE)
+    for public in keys:
+        _insert_host(connection, public, "central", *_EVERY_PLACE, now_us)
 
 
 def register_host(

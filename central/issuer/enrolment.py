@@ -82,7 +82,7 @@ class Enrolments:
         opened = _open(data)
         request = opened.request
         self._check_shape(request)
-        if not self._config.has_place(request.tenant, request.region):
+        if not self._config.keeps(request.tenant, request.region):
             raise Refused("wrong_tenant", "check tenant and region in the daemon's configuration")
         return opened
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from typing import Final
 
 from central.config import CentralConfig
@@ -42,6 +43,7 @@ class Issuer:
             raise ConfigInvalid("keys.digest_wrap: the issuer keeps digest keys under it")
         wrap_key = read_secret(config.keys.digest_wrap, "digest_wrap")
         self._config = config
+        self._log_keys = list(root_files.role("log").keys.values())
         self._clock = clock
         self._enrolments = Enrolments(config, signer, wrap_key, clock, entropy)
         self._workloads = Workloads(config, clock)
@@ -53,10 +55,15 @@ class Issuer:
         await self._workloads.aclose()
 
     async def start(self) -> None:
-        """Register the configured hosts. Raises ConfigInvalid."""
+        """Register the configured hosts and the record store. Raises ConfigInvalid."""
         now_us = self._clock.wall_us()
+
+        def seed(connection: sqlite3.Connection) -> None:
+            attestors.seed_services(connection, self._log_keys, now_us)
+            attestors.seed_hosts(connection, self._config, now_us)
+
         try:
-            await self.database.write(lambda c: attestors.seed_hosts(c, self._config, now_us))
+            await self.database.write(seed)
         except DocumentInvalid as error:
             raise ConfigInvalid(f"hosts: {error}") from error
 

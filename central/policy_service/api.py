@@ -15,11 +15,12 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from central import web
+from central import acts, web
 from central.errors import Refused
+from central.people import Person
 from central.policy_service.catalogue import Publication, Published
 from central.policy_service.service import PolicyService
-from gateway import limits
+from gateway import limits, seal
 from gateway.documents import Lock
 
 _BODY_BYTES_MAX: Final = 2 * limits.POLICY_BUNDLE_BYTES_MAX
@@ -39,7 +40,9 @@ async def publish(
     """Publish a signed bundle: the body is its DSSE envelope. Needs an operator's token."""
     scope = web.segment(policy_scope)
     person = policy_service.operator(request.headers.get("authorization"), scope)
-    return await policy_service.publish(person, scope, await request.body())
+    body = await request.body()
+    await _record(request, policy_service, person, scope, "policy.publish", body)
+    return await policy_service.publish(person, scope, body)
 
 
 @put("/v1/policy/{policy_scope:str}/lock", request_max_body_size=limits.ENROL_BYTES_MAX)
@@ -51,7 +54,9 @@ async def lock(
     """Stop every call of the scope with the next head. The body is ``{reason, ticket}``."""
     scope = web.segment(policy_scope)
     person = policy_service.operator(request.headers.get("authorization"), scope)
-    wanted = web.decode_body(await request.body(), Lock)
+    body = await request.body()
+    wanted = web.decode_body(body, Lock)
+    await _record(request, policy_service, person, scope, "policy.lock", body)
     head = await policy_service.set_lock(person, scope, wanted)
     return web.answer(head.envelope, headers={"ETag": head.etag})
 
@@ -65,6 +70,7 @@ async def unlock(
     """Let calls of the scope go on."""
     scope = web.segment(policy_scope)
     person = policy_service.operator(request.headers.get("authorization"), scope)
+    await _record(request, policy_service, person, scope, "policy.unlock")
     head = await policy_service.set_lock(person, scope, None)
     return web.answer(head.envelope, headers={"ETag": head.etag})
 
@@ -77,7 +83,8 @@ async def publications(
 ) -> list[Publication]:
     """Who published, locked and unlocked what, and when; oldest first."""
     scope = web.segment(policy_scope)
-    policy_service.operator(request.headers.get("authorization"), scope)
+    person = policy_service.operator(request.headers.get("authorization"), scope)
+    await _record(request, policy_service, person, scope, "policy.log")
     return await policy_service.publications(scope)
 
 
@@ -115,6 +122,19 @@ async def blob(
     if _HEX.fullmatch(digest) is None:
         raise Refused("not_found")
     return web.answer(await policy_service.blob(f"sha256:{digest}"), headers=_IMMUTABLE)
+
+
+async def _record(
+    request: web.HttpRequest,
+    service: PolicyService,
+    person: Person,
+    scope: str,
+    what: str,
+    body: bytes | None = None,
+) -> None:
+    """``body``: of it, its SHA-256 is recorded."""
+    parameters = {} if body is None else {"body": seal.sha256_text(body)}
+    await service.record(person, scope, what, request.headers.get(acts.WHY_HEADER), parameters)
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [

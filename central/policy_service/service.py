@@ -11,6 +11,7 @@ from typing import Final
 
 import anyio
 
+from central.acts import Act, Note
 from central.config import CentralConfig
 from central.database import Database, OpenDatabase
 from central.errors import Refused
@@ -43,13 +44,16 @@ class PolicyService:
         people: People,
         clock: WallClock,
         open_database: OpenDatabase = Database,
+        note: Note | None = None,
     ) -> None:
+        """``note``: of the record store, where it runs in the same process."""
         signer = read_signer(config.keys.policy_head, "policy_head")
         root_files.require(signer, "policy_head")
         self._config = config
         self._root_files = root_files
         self._people = people
         self._clock = clock
+        self._note = note
         self._catalogue = Catalogue(config, root_files, signer)
         self._changed: dict[str, anyio.Event] = {}
         self._waiting = 0
@@ -72,6 +76,28 @@ class PolicyService:
         if tenant is None or not person.of_tenant(tenant):
             raise Refused("not_found", "no tenant of yours has this scope")
         return person
+
+    async def record(
+        self, person: Person, scope: str, what: str, why: str | None, parameters: dict[str, str]
+    ) -> None:
+        """Record an act on ``scope`` in each log of its tenant, before it is done. Raises Refused.
+
+        Where the record store is another process, the service's own list of publications is all.
+        """
+        tenant = self._config.tenant_of_scope(scope)
+        if self._note is None or tenant is None:
+            return
+        for region in self._config.regions_of(tenant):
+            await self._note(
+                Act(
+                    tenant=tenant,
+                    region=region,
+                    who=person.name,
+                    what=what,
+                    why=why,
+                    parameters={"scope": scope, **parameters},
+                )
+            )
 
     async def publish(self, person: Person, scope: str, body: bytes) -> Published:
         """Verify, compile, keep and pin a bundle. Raises Refused."""

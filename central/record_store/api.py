@@ -10,14 +10,14 @@ import zlib
 from collections.abc import AsyncIterator
 from typing import Final
 
-import msgspec
 from litestar import Response, get, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response import Stream
 
-from central import web
+from central import acts, web
+from central.acts import Act
 from central.errors import Refused
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import Pinned
@@ -66,7 +66,7 @@ async def page(request: web.HttpRequest, record_store: NamedDependency[RecordSto
     level, category, tool, tool_server, route, policy_version, policy_digest, untrusted (0, 1),
     kind, instance, of, decided_from, decided_to; and order (newest, oldest), limit, cursor,
     region, tenant."""
-    place, wanted = await _asked(request, record_store, "records")
+    place, wanted = await _asked(request, record_store, "records.page")
     return await record_store.page(place, wanted)
 
 
@@ -75,8 +75,9 @@ async def detail(
     request: web.HttpRequest, name: FromPath[str], record_store: NamedDependency[RecordStore]
 ) -> RecordDetail:
     """One record by id or record hash: its exact bytes, signature, certificate and leaf."""
-    place, _ = await _asked(request, record_store, f"records/{web.segment(name)[:_NAME_BYTES_MAX]}")
-    return await record_store.detail(place, web.segment(name))
+    wanted = _record_name(name)
+    place, _ = await _asked(request, record_store, "records.detail", record=wanted)
+    return await record_store.detail(place, wanted)
 
 
 @get("/v1/records/{name:str}/proof")
@@ -84,8 +85,8 @@ async def proof(
     request: web.HttpRequest, name: FromPath[str], record_store: NamedDependency[RecordStore]
 ) -> Response[bytes]:
     """The proof that one record is in its log: a text file (C2SP tlog-proof)."""
-    wanted = web.segment(name)
-    place, _ = await _asked(request, record_store, f"proof/{wanted[:_NAME_BYTES_MAX]}")
+    wanted = _record_name(name)
+    place, _ = await _asked(request, record_store, "records.proof", record=wanted)
     text = await record_store.proof(place, wanted)
     return web.answer(text.encode(), media_type="text/plain; charset=utf-8")
 
@@ -95,7 +96,7 @@ async def instances(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> list[InstanceItem]:
     """Every instance: state, head, gaps, last seen."""
-    place, _ = await _asked(request, record_store, "instances")
+    place, _ = await _asked(request, record_store, "instances.list")
     return await record_store.instances(place)
 
 
@@ -108,12 +109,13 @@ async def exports(
     ``complete=1`` gives every leaf of the log. ``from``: the size of a checkpoint that you have, to
     be led from there to this one. gzip where ``Accept-Encoding`` names it."""
     given = dict(request.query_params.multi_items())
-    place, wanted = await _asked(request, record_store, "exports", _EXPORT_OPTIONS)
+    act, wanted = _read(request, record_store, "records.export", _EXPORT_OPTIONS)
     if wanted.cursor is not None:
         raise Refused("bad_filter", "an export is not paged")
-    pinned = await record_store.pin(place)
+    complete = _complete(given)
+    pinned = await record_store.pin(act)
     old_size = _old_size(given.get("from"), pinned)
-    lines = _export(record_store, pinned, None if _complete(given) else wanted, old_size)
+    lines = _export(record_store, pinned, None if complete else wanted, old_size)
     headers = {"Gatepost-Version": web.VERSION, "Vary": "Accept-Encoding"}
     if "gzip" in request.headers.get("accept-encoding", ""):
         headers["Content-Encoding"] = "gzip"
@@ -132,23 +134,21 @@ def _complete(given: dict[str, str]) -> bool:
     return True
 
 
-def _old_size(text: str | None, pinned: Pinned | None) -> int | None:
+def _old_size(text: str | None, pinned: Pinned) -> int | None:
     """The size that a consistency proof begins at. Raises Refused (``bad_filter``)."""
     if text is None:
         return None
-    largest = 0 if pinned is None else pinned.log.size
+    largest = pinned.log.size
     if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= largest):
         raise Refused("bad_filter", f"from is a number of leaves, up to {largest}")
     return int(text)
 
 
 async def _export(
-    store: RecordStore, pinned: Pinned | None, wanted: Query | None, old_size: int | None
+    store: RecordStore, pinned: Pinned, wanted: Query | None, old_size: int | None
 ) -> AsyncIterator[bytes]:
     """``wanted``: None for every leaf."""
     yield await store.export_head(pinned)
-    if pinned is None:
-        return
     after: int | None = -1
     while after is not None:
         found = await store.export_page(pinned, wanted, after)
@@ -173,25 +173,50 @@ async def _call(request: web.HttpRequest) -> Call:
     )
 
 
+def _record_name(name: str) -> str:
+    """An id or a record hash. Raises Refused (``not_found``) for what can be neither."""
+    wanted = web.segment(name)
+    if len(wanted.encode("utf-8", "surrogatepass")) > _NAME_BYTES_MAX:
+        raise Refused("not_found")
+    return wanted
+
+
 async def _asked(
+    request: web.HttpRequest, store: RecordStore, what: str, **names: str
+) -> tuple[Place, Query]:
+    """Who may see what is asked; the look is recorded before anything is shown."""
+    act, wanted = _read(request, store, what, frozenset(), **names)
+    await store.note(act)
+    return Place(act.tenant, act.region), wanted
+
+
+def _read(
     request: web.HttpRequest,
     store: RecordStore,
     what: str,
-    options: frozenset[str] = frozenset(),
-) -> tuple[Place, Query]:
-    """Who may see what is asked; the look is written down before anything is shown.
+    options: frozenset[str],
+    **names: str,
+) -> tuple[Act, Query]:
+    """The act of a person who may do it, and the filters in it. Raises Refused.
 
-    ``options``: parameters that are no filters, and the caller's to read.
+    ``options``: parameters that are no filters, and the caller's to read; ``names``: what the path
+    names.
     """
-    authorization = request.headers.get("authorization")
     parameters = list(request.query_params.multi_items())
     tenant = next((value for name, value in parameters if name == "tenant"), None)
     others = options | {"tenant"}
     wanted = read_query((name, value) for name, value in parameters if name not in others)
-    place = store.auditor(authorization, tenant, wanted.region)
-    noted = msgspec.json.encode(parameters).decode()
-    await store.note_look(authorization, place, what, noted)
-    return place, wanted
+    looker = store.auditor(request.headers.get("authorization"), tenant, wanted.region)
+    act = Act(
+        tenant=looker.place.tenant,
+        region=looker.place.region,
+        who=looker.person.name,
+        what=what,
+        why=request.headers.get(acts.WHY_HEADER),
+        parameters={**dict(parameters), **names},
+        range=wanted.times_text,
+    )
+    return act, wanted
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [

@@ -51,7 +51,7 @@ def open_certificate(data: bytes, config: CentralConfig, root_files: RootFiles) 
         certificate = seal.open_certificate(envelope, root_files.role("issuer").keys)
     except DocumentInvalid as error:
         raise Refused("document_invalid", str(error)) from error
-    if not config.has_place(certificate.tenant, certificate.region):
+    if not config.keeps(certificate.tenant, certificate.region):
         raise Refused("wrong_tenant", "the certificate is for another tenant or region")
     return Certified(certificate, envelope)
 

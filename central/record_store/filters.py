@@ -17,7 +17,7 @@ import msgspec
 
 from central.errors import Refused
 from gateway import limits
-from gateway.timestamp import time_micros
+from gateway.timestamp import time_micros, time_text
 
 Order = Literal["newest", "oldest"]
 
@@ -74,6 +74,14 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     cursor: Cursor | None
     fingerprint: str
+
+    @property
+    def times_text(self) -> str | None:
+        """The times of decision asked for as ``from/to``, ``..`` for an open end, or None."""
+        ends = (self.decided_from_us, self.decided_to_us)
+        if ends == (None, None):
+            return None
+        return "/".join(".." if end is None else time_text(end) for end in ends)
 
 
 def read_query(parameters: Iterable[tuple[str, str]]) -> Query:

@@ -28,9 +28,10 @@ _SILENT_US: Final = 3 * int(limits.CHAIN_HEAD_SECONDS * 1_000_000)
 class InstanceItem(msgspec.Struct, frozen=True):
     """``missing``: records below the head that never came, or that this store acknowledged and has
     no longer (a restored backup); ``gaps``: where, the first hundred ranges. ``head_seq`` and
-    ``head_hash``: None before the first record."""
+    ``head_hash``: None before the first record. ``service``: of a chain of the store itself."""
 
     instance: str
+    service: str | None
     state: str
     head_seq: int | None
     head_hash: str | None
@@ -56,7 +57,9 @@ def instances(connection: sqlite3.Connection, log: Log | None, now_us: int) -> l
         "SELECT i.*, h.durable_seq, h.acked_seq,"
         " max(i.last_seen_us, coalesce(h.received_us, 0)) AS seen_us,"
         " EXISTS (SELECT 1 FROM certificate c WHERE c.log = i.log AND c.instance = i.instance)"
-        " AS certified"
+        " AS certified,"
+        " (SELECT service FROM own_instance o WHERE o.log = i.log AND o.instance = i.instance)"
+        " AS service"
         " FROM instance i LEFT JOIN chain_head h ON h.log = i.log AND h.instance = i.instance"
         " WHERE i.log = ? ORDER BY i.first_seen_us DESC, i.instance",
         (log.log,),
@@ -71,6 +74,7 @@ def _item(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> Inst
     empty = row["head_seq"] < 0
     return InstanceItem(
         instance=row["instance"],
+        service=row["service"],
         state=_state(connection, row, now_us),
         head_seq=None if empty else row["head_seq"],
         head_hash=None if empty else hash_text(row["head_hash"]),
@@ -97,7 +101,9 @@ def _state(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> str
         return "lost" if _has_lost_its_end(connection, row) else "recovered"
     if not row["certified"]:
         return "uncertified"
-    return "silent" if now_us - row["seen_us"] > _SILENT_US else "open"
+    # A chain of the store itself has only as much to say as there are acts.
+    silent = row["service"] is None and now_us - row["seen_us"] > _SILENT_US
+    return "silent" if silent else "open"
 
 
 def _has_lost_its_end(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:

@@ -5,15 +5,16 @@ Owns: their shape. Rules: hashes are 32 raw bytes; times are microseconds since 
 lock in the transaction that uses it; nothing here updates or deletes a record.
 
 ``record`` keeps the exact payload and signature; its other columns are an index made from them
-and can be made again. ``look`` says which person looked at what. ``log.peaks`` are the hashes of
-the complete subtrees that ``log.size`` leaves make up, ``tile`` holds those of C2SP tlog-tiles.
+and can be made again. ``own_instance`` names the store's own chains, in the order they began.
+``log.peaks`` are the hashes of the complete subtrees that ``log.size`` leaves make up, ``tile``
+holds those of C2SP tlog-tiles.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS log (
@@ -204,12 +205,12 @@ CREATE TABLE IF NOT EXISTS chain_head (
     PRIMARY KEY (log, instance)
 ) WITHOUT ROWID;
 
-CREATE TABLE IF NOT EXISTS look (
-    look INTEGER PRIMARY KEY,
-    time_us INTEGER NOT NULL,
-    tenant TEXT NOT NULL,
-    person TEXT NOT NULL,
-    what TEXT NOT NULL,
-    parameters TEXT NOT NULL
+CREATE TABLE IF NOT EXISTS own_instance (
+    number INTEGER PRIMARY KEY,
+    log INTEGER NOT NULL REFERENCES log (log),
+    instance TEXT NOT NULL,
+    service TEXT NOT NULL,
+    UNIQUE (log, instance)
 );
+CREATE INDEX IF NOT EXISTS own_instance_service ON own_instance (log, service, number);
 """

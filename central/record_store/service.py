@@ -12,6 +12,8 @@ import sqlite3
 
 import msgspec
 
+from central.acts import Act
+from central.certifying import IssuerDesk, RemoteIssuer
 from central.config import OPERATOR_TENANT, CentralConfig
 from central.database import Database, OpenDatabase
 from central.errors import Refused
@@ -37,11 +39,12 @@ from central.record_store.instances import InstanceItem
 from central.record_store.keyring import Keyring
 from central.record_store.logs import Log, Logbook, find_log
 from central.record_store.query import Page, RecordDetail
+from central.record_store.register import Register
 from central.record_store.revocations import RevokedLeaf
 from central.record_store.senders import Authenticated, Call, authenticate
 from gateway import checkpoint
 from gateway.documents import ChainHead
-from gateway.ports import WallClock
+from gateway.ports import Entropy, WallClock
 from gateway.revoking import Opened
 from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
@@ -51,6 +54,13 @@ class Place(msgspec.Struct, frozen=True):
 
     tenant: str
     region: str
+
+
+class Looker(msgspec.Struct, frozen=True):
+    """A person, and where they look."""
+
+    person: Person
+    place: Place
 
 
 class RecordStore:
@@ -65,21 +75,34 @@ class RecordStore:
         root_files: RootFiles,
         people: People,
         clock: WallClock,
+        entropy: Entropy,
         open_database: OpenDatabase = Database,
+        desk: IssuerDesk | None = None,
     ) -> None:
+        """``desk``: of the issuer that certifies the store's own chains, or None."""
         self._config = config
         self._root_files = root_files
         self._people = people
         self._clock = clock
+        self._desk = desk
         signer = read_signer(config.keys.log, "log")
         root_files.require(signer, "log")
         self._logbook = Logbook(config.log_host, [signer])
         path = os.path.join(config.data_directory, "records.db")
         self.database = open_database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
+        self.register = Register(
+            config, root_files, signer, self._logbook, self.database, clock, entropy, desk
+        )
 
     async def start(self) -> None:
         """Sign for what an earlier start of this store signed under another key."""
         await self.database.write(self._logbook.sign_again)
+
+    async def aclose(self) -> None:
+        """Seal the store's own chains; the database is closed by its own ``close``."""
+        await self.register.close()
+        if isinstance(self._desk, RemoteIssuer):
+            await self._desk.aclose()
 
     # -- what daemons send ----------------------------------------------------------------
 
@@ -142,17 +165,18 @@ class RecordStore:
 
     # -- what people ask ------------------------------------------------------------------
 
-    def auditor(self, authorization: str | None, tenant: str | None, region: str | None) -> Place:
-        """The log that the bearer of a token may look into.
+    def auditor(self, authorization: str | None, tenant: str | None, region: str | None) -> Looker:
+        """The bearer of a token, and the log that they may look into.
 
         ``tenant``: only those who act for every tenant name one. Raises Refused; a tenant or
         region that is not theirs is ``not_found`` before anything is looked up.
         """
-        return self._place(self._people.authenticate(authorization, "auditor"), tenant, region)
+        person = self._people.authenticate(authorization, "auditor")
+        return Looker(person, self._place(person, tenant, region))
 
     def _place(self, person: Person, tenant: str | None, region: str | None) -> Place:
         asked = person.tenant if tenant is None else tenant
-        if asked == OPERATOR_TENANT:
+        if tenant is None and asked == OPERATOR_TENANT:
             raise Refused("bad_filter", "name the tenant: this token acts for every one")
         if not person.of_tenant(asked):
             raise Refused("not_found")
@@ -165,23 +189,18 @@ class RecordStore:
         return Place(asked, chosen)
 
     def log_reader(self, authorization: str | None, tenant: str, region: str) -> Place:
-        """The log that may be fetched: anybody's if its tenant made it public. Raises Refused."""
+        """The log that may be fetched: anybody's if its tenant made it public. Raises Refused.
+
+        What is fetched of a log are hashes and times. A mirror asks for them again and again, and
+        a record of each time would make the log grow by being read; so none is kept.
+        """
         if self._config.is_public(tenant, region):
             return Place(tenant, region)
-        return self.auditor(authorization, tenant, region)
+        return self.auditor(authorization, tenant, region).place
 
-    async def note_look(
-        self, authorization: str | None, place: Place, what: str, parameters: str
-    ) -> None:
-        """Write down who looks at what, before it is shown."""
-        person = self._people.authenticate(authorization, "auditor")
-        row = (self._clock.wall_us(), place.tenant, person.name, what, parameters)
-        await self.database.write(
-            lambda c: c.execute(
-                "INSERT INTO look (time_us, tenant, person, what, parameters) VALUES (?,?,?,?,?)",
-                row,
-            )
-        )
+    async def note(self, act: Act) -> None:
+        """Record what a person does, before it is answered. Raises Refused."""
+        await self.register.note(act)
 
     async def page(self, place: Place, wanted: Query) -> Page:
         return await self.database.read(lambda c: query.page(c, _log(c, place), wanted))
@@ -220,15 +239,20 @@ class RecordStore:
 
     # -- exports ---------------------------------------------------------------------------
 
-    async def pin(self, place: Place) -> Pinned | None:
-        """The checkpoint that an export of ``place`` is cut at; None before the first leaf."""
-        return await self.database.read(lambda c: export.pin(c, _log(c, place)))
+    async def pin(self, act: Act) -> Pinned:
+        """Record the export ``act``; the checkpoint that it is cut at, which covers the record.
 
-    async def export_head(self, pinned: Pinned | None) -> bytes:
+        The store's own chain ends with it, so that what is exported holds a chain that is open
+        only where somebody else's is. Raises Refused.
+        """
+        place = Place(act.tenant, act.region)
+        pinned = await self.register.note_closing(act, lambda c: export.pin(c, _log(c, place)))
+        assert pinned is not None, "the record of the act is a leaf"
+        return pinned
+
+    async def export_head(self, pinned: Pinned) -> bytes:
         """The first lines of an export: roots and what else is signed."""
         roots = b"".join(line + b"\n" for line in self._root_files.exact_envelopes())
-        if pinned is None:
-            return roots
         return roots + await self.database.read(lambda c: export.head_lines(c, pinned.log))
 
     async def export_page(self, pinned: Pinned, wanted: Query | None, after: int) -> ExportPage:

@@ -43,5 +43,10 @@ def _next_leaves(connection: sqlite3.Connection, log: int, index: int) -> list[b
     return [Entry(*row).leaf_hash() for row in rows]
 
 
-UPGRADES: Final[dict[int, Upgrade]] = {1: _grow_trees}
+def _drop_looks(connection: sqlite3.Connection) -> None:
+    """2 → 3: who looked at what is recorded in the log itself; a row of ours proved nothing."""
+    connection.execute("DROP TABLE look")
+
+
+UPGRADES: Final[dict[int, Upgrade]] = {1: _grow_trees, 2: _drop_looks}
 """Version → what leads to the one after it."""

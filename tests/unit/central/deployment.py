@@ -197,13 +197,18 @@ class Deployment:
         *,
         public_log: bool = False,
         issuer: IssuerSettings | None = None,
+        draw: str = "central",
+        issuer_url: str | None = None,
     ) -> None:
+        """``draw``: a seed of chance; two processes never draw the same."""
         self.directory = directory
         self.clock = HandClock()
         made = configuration(directory, services, public_log=public_log)
-        self.config = msgspec.structs.replace(made, issuer=issuer or made.issuer)
+        self.config = msgspec.structs.replace(
+            made, issuer=issuer or made.issuer, issuer_url=issuer_url
+        )
         self.app: Litestar = central_app.build(
-            self.config, clock=self.clock, entropy=CountedEntropy()
+            self.config, clock=self.clock, entropy=CountedEntropy(draw)
         )
         self.http: TestClient[Litestar] = TestClient(self.app)
 
@@ -214,6 +219,10 @@ class Deployment:
         answer = self.http.get(path, params=params, headers=self.as_person(name))
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def instances(self) -> list[dict[str, Any]]:
+        """What an auditor sees of daemons: the list without the store's own chains."""
+        return [one for one in self.get("/v1/instances") if one["service"] is None]
 
 
 class Daemon:

@@ -158,5 +158,5 @@ def test_what_was_answered_survives_a_restart(tmp_path: Path) -> None:
         daemon.ship(daemon.start())
     second = Deployment(tmp_path)
     with second.http:
-        (item,) = second.get("/v1/records")["items"]
+        (item,) = second.get("/v1/records", instance=daemon.instance)["items"]
         assert item["kind"] == "start"

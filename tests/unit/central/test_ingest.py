@@ -73,10 +73,10 @@ def test_a_hole_never_refuses_what_follows_and_can_be_filled(
 ) -> None:
     chain = [daemon.start(), daemon.decision(), daemon.decision(), daemon.decision()]
     assert codes(daemon.ship(chain[0], chain[3])) == []
-    (instance,) = deployment.get("/v1/instances")
+    (instance,) = deployment.instances()
     assert (instance["missing"], instance["gaps"]) == (2, [{"first_seq": 1, "last_seq": 2}])
     assert codes(daemon.ship(chain[1], chain[2])) == []
-    (instance,) = deployment.get("/v1/instances")
+    (instance,) = deployment.instances()
     assert (instance["missing"], instance["gaps"], instance["records"]) == (0, [], 4)
 
 
@@ -93,7 +93,7 @@ def test_a_second_record_at_a_place_is_a_fork_and_its_bytes_are_kept(
     assert codes(daemon.ship(other)) == [(1, "fork")]
     kept = rows(deployment, "SELECT code, line, leaf_index FROM evidence")
     assert kept == [("fork", other.envelope_line(), 3)], "kept once, with a leaf"
-    (instance,) = deployment.get("/v1/instances")
+    (instance,) = deployment.instances()
     assert (instance["state"], instance["forks"]) == ("forked", 1)
 
 
@@ -205,7 +205,7 @@ def test_a_dead_uncertified_instance_is_shipped_by_its_successor_and_is_not_proo
     assert codes(daemon.ship(*left, of=of)) == []
     page = deployment.get("/v1/records", instance=dead.instance)
     assert [item["certified"] for item in page["items"]] == [False, False]
-    states = {one["instance"]: one["state"] for one in deployment.get("/v1/instances")}
+    states = {one["instance"]: one["state"] for one in deployment.instances()}
     assert states[dead.instance] == "uncertified"
     dead.ready()
     page = deployment.get("/v1/records", instance=dead.instance)
@@ -461,7 +461,7 @@ def test_the_newest_chain_head_is_kept(deployment: Deployment, daemon: Daemon) -
     daemon.ship(daemon.start())
     assert post_head(daemon, chain_head(daemon)) == 200
     assert post_head(daemon, chain_head(daemon, durable_seq=7)) == 200
-    (instance,) = deployment.get("/v1/instances")
+    (instance,) = deployment.instances()
     assert (instance["durable_seq"], instance["acked_seq"]) == (41, 40)
 
 
@@ -471,9 +471,9 @@ def test_a_chain_head_of_another_instance_is_refused(daemon: Daemon) -> None:
 
 def test_silence_is_not_an_end(deployment: Deployment, daemon: Daemon) -> None:
     daemon.ship(daemon.start())
-    assert deployment.get("/v1/instances")[0]["state"] == "open"
+    assert deployment.instances()[0]["state"] == "open"
     deployment.clock.now_us += HOUR_US
-    assert deployment.get("/v1/instances")[0]["state"] == "silent"
+    assert deployment.instances()[0]["state"] == "silent"
     deployment.clock.now_us -= HOUR_US
     daemon.ship(daemon.end())
-    assert deployment.get("/v1/instances")[0]["state"] == "sealed"
+    assert deployment.instances()[0]["state"] == "sealed"

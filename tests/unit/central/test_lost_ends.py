@@ -45,7 +45,7 @@ def test_an_end_that_was_durable_and_that_nobody_found_is_lost(
         specimens.RECOVERED, instance=daemon.instance, last_seq=last_seq, ambiguous=True
     )
     successor.ship(told)
-    states = {one["instance"]: one["state"] for one in deployment.get("/v1/instances")}
+    states = {one["instance"]: one["state"] for one in deployment.instances()}
     assert states[daemon.instance] == state
 
 
@@ -54,5 +54,5 @@ def test_an_instance_that_nobody_recovered_has_lost_nothing_yet(
 ) -> None:
     daemon.ship(daemon.start())
     _post_head(daemon, 7, 0)
-    (item,) = deployment.get("/v1/instances")
+    (item,) = deployment.instances()
     assert (item["state"], item["durable_seq"], item["head_seq"]) == ("open", 7, 0)

@@ -64,7 +64,7 @@ def test_a_chain_of_which_nothing_is_there_is_missing_and_listed(
 ) -> None:
     assert said(daemon, -1) == []
     assert said(daemon, 40) == [SeqRange(0, 40)]
-    (item,) = deployment.get("/v1/instances")
+    (item,) = deployment.instances()
     assert (item["instance"], item["records"], item["missing"]) == (daemon.instance, 0, 41)
     assert item["gaps"] == [{"first_seq": 0, "last_seq": 40}]
     assert item["head_seq"] is None
@@ -106,11 +106,11 @@ def test_only_so_much_of_a_long_chain_is_looked_at(
 
 def test_what_is_sent_again_fills_the_hole(deployment: Deployment, daemon: Daemon) -> None:
     chain = shipped(daemon, 10, without=range(3, 6))
-    (before,) = deployment.get("/v1/instances")
+    (before,) = deployment.instances()
     assert (before["missing"], before["gaps"]) == (3, [{"first_seq": 3, "last_seq": 5}])
     assert daemon.ship(*chain[3:6]).exceptions == []
     assert said(daemon, 9) == []
-    (after,) = deployment.get("/v1/instances")
+    (after,) = deployment.instances()
     assert (after["missing"], after["gaps"], after["records"]) == (0, [], 10)
 
 
@@ -119,7 +119,7 @@ def test_an_auditor_sees_a_lost_end_once_the_daemon_says_what_was_acknowledged(
 ) -> None:
     shipped(daemon, 3)
     said(daemon, 6)
-    (item,) = deployment.get("/v1/instances")
+    (item,) = deployment.instances()
     assert (item["head_seq"], item["acked_seq"], item["missing"]) == (2, 6, 4)
     assert item["gaps"] == [{"first_seq": 3, "last_seq": 6}]
 

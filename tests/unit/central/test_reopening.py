@@ -104,7 +104,8 @@ def test_what_was_not_lost_stays_where_it_is_and_proved(
     raw = bytes.fromhex(start.hash.removeprefix("sha256:"))
     entry = Entry(LeafType.RECORD, deployment.clock.now_us, raw)
     opened = logproof.check(logproof.decode(text), entry, NEXT, KEYS.log)
-    assert opened.checkpoint.size == 3, "certificate, record, and the statement itself"
+    own = 3  # The store's certificate, its start and the record of this look.
+    assert opened.checkpoint.size == 3 + own, "certificate, record, and the statement itself"
 
 
 def test_only_both_roles_together_can_reopen(
