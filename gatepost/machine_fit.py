@@ -19,12 +19,14 @@ import anyio
 import msgspec
 
 from gatepost.init import NO_ROOT
-from gateway import seal
-from gateway.errors import ConfigInvalid
+from gateway import limits, seal
+from gateway.attestation import ENROL_AUDIENCE
+from gateway.errors import ConfigInvalid, IdentityRejected
 from gateway.identity import Identifier
 from gateway.io.credentials import CredentialFile, Credentials
 from gateway.io.dial import AnyioDialer
 from gateway.io.service_address import parse_service_url
+from gateway.token import read_token
 from sidecar.classifying import load_classifier
 from sidecar.config import SidecarConfig
 
@@ -85,18 +87,47 @@ def _is_readable_on_the_way(url: str) -> bool:
 
 def _enrolment(config: SidecarConfig) -> Iterator[Problem]:
     enrolment = config.enrolment
-    if enrolment.host_key_file is None:
+    named = False
+    for name in ("service_account_token_file", "spiffe_jwt_file"):
+        path = getattr(enrolment, name)
+        if path is not None:
+            named = True
+            yield from _platform_token(f"enrolment.{name}", path)
+    if enrolment.host_key_file is not None:
+        named = True
+        yield from _host_key(enrolment.host_key_file, enrolment.one_time_token_file)
+    if not named:
         yield Problem(
-            "enrolment.host_key_file",
-            "is not set: the daemon has nothing to attest its start by, and ends",
+            "enrolment",
+            "none of service_account_token_file, spiffe_jwt_file and host_key_file is set: the "
+            "daemon has nothing to attest its start by, and ends",
             fatal=True,
         )
+
+
+def _platform_token(where: str, path: str) -> Iterator[Problem]:
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(limits.TOKEN_BYTES_MAX + 1)
+    except FileNotFoundError:
+        yield Problem(where, f"{path} is not there yet; the daemon goes on asking", fatal=False)
         return
-    path = enrolment.host_key_file
+    except OSError as error:
+        yield Problem(where, f"{path}: {error.strerror}", fatal=True)
+        return
+    try:
+        audience = read_token(text.decode("ascii", "replace").strip()).claims.get("aud")
+    except IdentityRejected as error:
+        yield Problem(where, f"{path} holds no token: {error.detail}", fatal=True)
+        return
+    if audience not in (ENROL_AUDIENCE, [ENROL_AUDIENCE]):
+        yield Problem(where, f"{path}: its audience is not {ENROL_AUDIENCE}, and alone", fatal=True)
+
+
+def _host_key(path: str, token: str | None) -> Iterator[Problem]:
     try:
         text, mode = Path(path).read_bytes(), Path(path).stat().st_mode
     except FileNotFoundError:
-        token = enrolment.one_time_token_file
         if token is None or not Path(token).exists():
             yield Problem(
                 "enrolment.host_key_file",

@@ -61,6 +61,9 @@ class File(Protocol):
 
     def size(self) -> int: ...
 
+    def mode(self) -> int:
+        """Permission bits."""
+
     def fdatasync(self) -> None: ...
 
     def close(self) -> None: ...

@@ -13,17 +13,33 @@ from sidecar.recovery import RecoveryStatus
 from spool.status import SHIP_ALARMS, SPOOL_ALARMS, ShipStatus, SpoolStatus
 
 ALARMS: Final = tuple(
-    sorted({*SPOOL_ALARMS, *SHIP_ALARMS, "clock_suspect", "integrity", "recovery_failed"})
+    sorted(
+        {
+            *SPOOL_ALARMS,
+            *SHIP_ALARMS,
+            "clock_suspect",
+            "instance_conflict",
+            "integrity",
+            "recovery_failed",
+        }
+    )
 )
 
 
 def raised(
-    spool: SpoolStatus, shipping: ShipStatus, recovery: RecoveryStatus, *, clock_suspect: bool
+    spool: SpoolStatus,
+    shipping: ShipStatus,
+    recovery: RecoveryStatus,
+    *,
+    clock_suspect: bool,
+    conflict: bool,
 ) -> tuple[str, ...]:
     """The alarms that are up, each once, by name."""
     words = {*spool.alarms, *shipping.alarms}
     if clock_suspect:
         words.add("clock_suspect")
+    if conflict:
+        words.add("instance_conflict")
     if recovery.violations:
         words.add("integrity")
     if recovery.left_alone:

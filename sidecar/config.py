@@ -156,12 +156,20 @@ class Enrolment(Section, frozen=True, kw_only=True):
         FilePath | None,
         Meta(description="Host key, 0600; drawn at the first start if the file is missing."),
     ] = None
+    service_account_token_file: Annotated[
+        FilePath | None,
+        Meta(description="Projected Kubernetes token, audience gatepost-enrol; read each time."),
+    ] = None
+    spiffe_jwt_file: Annotated[
+        FilePath | None,
+        Meta(description="JWT-SVID, audience gatepost-enrol; read each time."),
+    ] = None
     one_time_token_file: Annotated[
         FilePath | None, Meta(description="Registers the host key once; delete it afterwards.")
     ] = None
     worker: Annotated[
         int,
-        Meta(ge=0, le=_WORKER_MAX, description="Tells daemons apart that share a host key."),
+        Meta(ge=0, le=_WORKER_MAX, description="Tells daemons apart that share an identity."),
     ] = 0
     wait_ms: Annotated[
         int,
@@ -169,6 +177,10 @@ class Enrolment(Section, frozen=True, kw_only=True):
     ] = limits.ENROL_WAIT_MS
 
     def __post_init__(self) -> None:
+        ways = ("host_key_file", "service_account_token_file", "spiffe_jwt_file")
+        named = [name for name in ways if getattr(self, name) is not None]
+        if len(named) > 1:
+            raise ValueError(f"name one of `{'`, `'.join(named)}`: a start is attested in one way")
         if self.one_time_token_file and not self.host_key_file:
             raise ValueError("`one_time_token_file` needs a `host_key_file` to register")
 

@@ -20,6 +20,7 @@ from gateway.documents import Enrol, EnrolAttestation, Envelope, KeyCert
 from gateway.errors import UNREADABLE, ConfigInvalid, DocumentInvalid, TurnAway
 from gateway.ports import Entropy, Service, ServiceUnreachable, WallClock
 from gateway.timestamp import time_micros, time_text
+from sidecar.attesting import Attestor
 from sidecar.eventlog import EventLog
 from sidecar.instance import Instance
 
@@ -38,7 +39,7 @@ class EnrolmentRefused(Exception):
         super().__init__(f"{status} {code}: {message}")
         self.status = status
         self.code = code
-        self.final = code == "wrong_tenant"
+        self.final = code in ("wrong_tenant", "topology_not_allowed")
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +52,10 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Enroller:
-    """Keeps the instance certified. ``host_key`` attests; ``token`` registers it once."""
+    """Keeps the instance certified. ``attestor``: proves what we are.
+
+    ``conflict``: the issuer says that a newer instance took the place of this one.
+    """
 
     def __init__(
         self,
@@ -60,8 +64,7 @@ class Enroller:
         place: Place,
         issuer: Service,
         store: Service,
-        host_key: Callable[[], Awaitable[seal.Signer]],
-        token: Callable[[], Awaitable[str | None]],
+        attestor: Attestor,
         issuer_keys: Callable[[], Awaitable[dict[str, bytes]]],
         certified: Callable[[Envelope, KeyCert, seal.Signer | None], Awaitable[None]],
         clock: WallClock,
@@ -72,24 +75,23 @@ class Enroller:
         self._place = place
         self._issuer = issuer
         self._store = store
-        self._host_key = host_key
-        self._token = token
+        self._attestor = attestor
         self._issuer_keys = issuer_keys
         self._certified = certified
         self._clock = clock
         self._entropy = entropy
         self._log = log
-        self._host: seal.Signer | None = None
         self.last_error: str | None = None
+        self.conflict = False
         self.refused: EnrolmentRefused | None = None
         self.refused_for_good = anyio.Event()
 
     async def run(self) -> None:
         """Enrol, renew, for ever; returns only when the issuer refuses this place for good.
 
-        Raises ConfigInvalid for a host key or token file that cannot be used at the start.
+        Raises ConfigInvalid for a host key or one-time token file that cannot be used at the start.
         """
-        self._host = await self._host_key()
+        await self._attestor.prepare()
         following: seal.Signer | None = None
         failures = 0
         while True:
@@ -97,6 +99,7 @@ class Enroller:
                 await self._obtain(following)
             except EnrolmentRefused as refused:
                 self._failed(str(refused))
+                self.conflict = refused.code == "instance_conflict"
                 if refused.final:
                     self.refused = refused
                     self.refused_for_good.set()
@@ -111,6 +114,7 @@ class Enroller:
             else:
                 failures = 0
                 self.last_error = None
+                self.conflict = False
                 await self._sleep_until_renewal()
                 following = seal.Signer(self._entropy.bytes(seal.SEED_BYTES))
                 continue
@@ -162,12 +166,11 @@ class Enroller:
             # Anything but an unknown host is not cured by registering it.
             if refused.code != "attestation_invalid":
                 raise
-            token = await self._token()
-            if token is None:
-                raise
             place = self._place
-            body = attestation.register_host(token, self._attesting, place.tenant, place.region)
-            await self._call("/v1/hosts", msgspec.json.encode(body), wanted=(200, 201))
+            registration = await self._attestor.registration(place.tenant, place.region)
+            if registration is None:
+                raise
+            await self._call("/v1/hosts", msgspec.json.encode(registration), wanted=(200, 201))
             return await self._enrol(key)
 
     async def _enrol(self, key: seal.Signer) -> Envelope:
@@ -184,20 +187,15 @@ class Enroller:
             topology=place.topology,
             not_before=time_text(self._window_start_us(key)),
             digest_key=base64.b64encode(instance.digest_key).decode(),
-            attestation=EnrolAttestation(type="host_key", token="", worker=place.worker),
+            attestation=EnrolAttestation(type=self._attestor.kind, token="", worker=place.worker),
         )
-        token = attestation.host_token(draft, self._attesting)
+        token = await self._attestor.token(draft)
         request = msgspec.structs.replace(
             draft, attestation=msgspec.structs.replace(draft.attestation, token=token)
         )
         body = documents.encode(key.sign_document(documents.ENROL, request))
         answer = await self._call("/v1/enrol", body, wanted=(201,))
         return _decoded(answer, attestation.EnrolAnswer).certificate
-
-    @property
-    def _attesting(self) -> seal.Signer:
-        assert self._host is not None, "run loads it first"
-        return self._host
 
     def _window_start_us(self, key: seal.Signer) -> int:
         """Where the window of ``key`` should begin: it is to cover what was signed uncertified."""

@@ -15,10 +15,11 @@ import anyio
 from gateway import seal
 from gateway.errors import ConfigInvalid
 from gateway.ports import Disk, Entropy, FileSystem
-from spool.segment import read_all, write_file
+from spool.segment import pread_all, read_all, write_file
 
 _FILE_BYTES_MAX: Final = 4096
 _DIRECTORY_MODE: Final = 0o700
+_OTHERS: Final = 0o077
 _TURN_SECONDS: Final = 0.05
 """How long to wait while another daemon of this machine draws the key."""
 
@@ -27,10 +28,11 @@ async def load_host_key(disk: Disk, path: str, entropy: Entropy) -> seal.Signer:
     """The key in ``path`` (base64 of a 32-byte seed); drawn and written if there is none.
 
     It is durable before it is used: a crash in between must not spend a one-time token for a key
-    that is gone. Raises ConfigInvalid for a file that is no key, or that cannot be read or made.
+    that is gone. Raises ConfigInvalid for a file that is no key, that others may read, or that
+    cannot be read or made.
     """
     try:
-        text = await disk.run(lambda files: _read(files, path))
+        text = await disk.run(lambda files: _read_private(files, path))
         if text is None:
             text = await _draw(disk, path, entropy)
     except OSError as error:
@@ -77,7 +79,7 @@ def _read_or_write(files: FileSystem, path: str, drawn: bytes) -> bytes | None:
     if lock is None:
         return None
     try:
-        text = _read(files, path)
+        text = _read_private(files, path)
         if text is None:
             text = drawn
             write_file(files, path, text)
@@ -85,6 +87,25 @@ def _read_or_write(files: FileSystem, path: str, drawn: bytes) -> bytes | None:
         return text
     finally:
         lock.release()
+
+
+def _read_private(files: FileSystem, path: str) -> bytes | None:
+    """What the key file holds. Whoever else can read it could enrol as this machine."""
+    place = os.path.realpath(path)
+    try:
+        file = files.open(place, writable=False)
+    except FileNotFoundError:
+        return None
+    try:
+        mode = file.mode()
+        if mode & _OTHERS:
+            raise ConfigInvalid(
+                f"host key file {path}: mode {mode:04o} lets others in; chmod 600 it, and replace "
+                "the key if anybody may have read it"
+            )
+        return pread_all(file, min(file.size(), _FILE_BYTES_MAX), 0)
+    finally:
+        file.close()
 
 
 def _read(files: FileSystem, path: str) -> bytes | None:

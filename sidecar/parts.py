@@ -25,10 +25,10 @@ from policy_cache.cache import PolicyCache
 from policy_cache.config import CacheConfig
 from policy_cache.fetch import ServiceSource
 from sidecar import journal, recovery
+from sidecar.attesting import attestor_of
 from sidecar.config import SidecarConfig
 from sidecar.enrol import Enroller, Place
 from sidecar.eventlog import EventLog
-from sidecar.hostkey import load_host_key, read_token
 from sidecar.instance import Instance
 from sidecar.outside import Outside
 from sidecar.recent import RecentDecisions
@@ -348,16 +348,12 @@ def _connect(parts: Parts) -> None:
     config, outside = parts.config, parts.outside
     enrolment = config.enrolment
 
-    async def host_key() -> Signer:
-        if enrolment.host_key_file is None:
-            raise ConfigInvalid("enrolment.host_key_file is not set: there is nothing to attest by")
-        return await load_host_key(outside.disk, enrolment.host_key_file, outside.entropy)
-
-    async def token() -> str | None:
-        if enrolment.one_time_token_file is None:
-            return None
-        return await read_token(outside.disk, enrolment.one_time_token_file)
-
+    attestor = attestor_of(enrolment, outside.disk, outside.entropy)
+    if attestor is None:
+        raise ConfigInvalid(
+            "enrolment: set service_account_token_file, spiffe_jwt_file or host_key_file; there is "
+            "nothing to attest by"
+        )
     parts.enroller = Enroller(
         instance=parts.instance,
         place=Place(
@@ -368,8 +364,7 @@ def _connect(parts: Parts) -> None:
         ),
         issuer=parts.issuer,
         store=parts.store,
-        host_key=host_key,
-        token=token,
+        attestor=attestor,
         issuer_keys=parts.wait_issuer_keys,
         certified=parts.certified,
         clock=outside.clock,

@@ -199,6 +199,13 @@ class Enrolments:
         # Clamped, not refused: what was signed before the window stays uncertified, and the
         # instance can go on. A clock that runs ahead of ours asks for a time to come.
         earliest_us = now_us - settings.uncertified_seconds_max * _SECOND_US
+        (until_us,) = connection.execute(
+            "SELECT max(not_after_us) FROM certificate WHERE kid = ? AND instance = ?",
+            (seal.key_id(public), request.instance),
+        ).fetchone()
+        if until_us is not None:
+            # A key that was ours up to there goes on from there, however long we were away.
+            earliest_us = min(earliest_us, until_us)
         not_before_us = min(max(time_micros(request.not_before), earliest_us), now_us)
         not_after_us = now_us + settings.certificate_seconds * _SECOND_US
         certificate = KeyCert(

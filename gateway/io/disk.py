@@ -54,6 +54,9 @@ class OsFile:
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
+    def mode(self) -> int:
+        return stat.S_IMODE(os.fstat(self._descriptor).st_mode)
+
     def fdatasync(self) -> None:
         _sync_data(self._descriptor)
 

@@ -74,6 +74,10 @@ class SimFile:
         self._disk.check_power()
         return len(self._inode.written)
 
+    def mode(self) -> int:
+        self._disk.check_power()
+        return self._inode.mode
+
     def fdatasync(self) -> None:
         disk = self._disk
         disk.step("sync" if self._inode.dirty else "other", self._path, disk.faults.flush_seconds)
@@ -142,7 +146,7 @@ class SimFiles:
 
     def create(self, path: str, mode: int) -> File:
         self._absent(path)
-        inode = Inode()
+        inode = Inode(mode=mode)
         self._disk.change(Change("make", path, entry=inode))
         return SimFile(self._disk, inode, path)
 

@@ -20,6 +20,7 @@ class Inode:
     durable: bytearray = field(default_factory=bytearray)
     dirty: set[int] = field(default_factory=set)
     failed: bool = False
+    mode: int = 0o600
 
     def write(self, data: bytes, offset: int) -> None:
         if len(self.written) < offset:
@@ -39,7 +40,7 @@ class Inode:
 
     def after_cut(self, chance: random.Random, keep: float) -> Inode:
         """This file after a power cut that keeps each dirty sector with probability ``keep``."""
-        left = Inode(bytearray(self.written), bytearray(self.durable))
+        left = Inode(bytearray(self.written), bytearray(self.durable), mode=self.mode)
         left.dirty = {sector for sector in sorted(self.dirty) if chance.random() < keep}
         if left.dirty:
             left.sync()

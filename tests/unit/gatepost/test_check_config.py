@@ -134,7 +134,7 @@ def test_nothing_is_wrong_with_a_machine_that_is_set_up(place: Place) -> None:
     ("changes", "path", "words", "fatal"),
     [
         ({"trust__root_sha256": ZEROS}, "trust.root_sha256", "placeholder", True),
-        ({"enrolment": {}}, "enrolment.host_key_file", "is not set", True),
+        ({"enrolment": {}}, "enrolment", "host_key_file is set", True),
         ({"routes": []}, "routes", "turned away", True),
         ({"listen__allow_uid_0": True}, "listen.allow_uid_0", "uid 0 are taken", False),
         (
@@ -220,6 +220,26 @@ def test_a_host_key_to_come_needs_a_token_or_somebody_who_registers_it(place: Pl
     assert "enrolment.host_key_file" not in told(place, enrolment=enrolment)
 
 
+@pytest.mark.parametrize("name", ["service_account_token_file", "spiffe_jwt_file"])
+def test_a_platforms_token_is_a_token_for_us_alone(place: Place, name: str) -> None:
+    path, where = place.directory / "state" / "token", f"enrolment.{name}"
+    changes = {"enrolment": {name: str(path)}}
+    assert told(place, **changes)[where] == (
+        f"{path} is not there yet; the daemon goes on asking",
+        False,
+    )
+    place.secret("token", b"no token")
+    assert "holds no token" in told(place, **changes)[where][0]
+    for audience, good in (
+        ("gatepost-enrol", True),
+        (["gatepost-enrol"], True),
+        (["gatepost-enrol", "vault"], False),
+        ("https://kubernetes.default.svc", False),
+    ):
+        place.secret("token", make.token({"aud": audience}).encode())
+        assert (where not in told(place, **changes)) is good
+
+
 def test_credentials_are_read_as_the_daemon_reads_them(place: Place) -> None:
     where = "credentials.key.file"
     place.secret("key", b"")
@@ -244,4 +264,4 @@ def test_a_pack_is_loaded_as_the_daemon_loads_it(place: Place) -> None:
 
 def test_the_smallest_configuration_says_all_that_is_missing() -> None:
     found = {one.path for one in problems(parse(toml(SMALLEST))) if one.fatal}
-    assert {"enrolment.host_key_file", "routes"} <= found
+    assert {"enrolment", "routes"} <= found

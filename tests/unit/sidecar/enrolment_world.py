@@ -16,6 +16,7 @@ from typing import Any
 import anyio
 import msgspec
 
+from central.config import IssuerSettings
 from gateway import record
 from gateway.documents import KeyCert
 from sidecar import journal
@@ -80,11 +81,16 @@ def settings(**members: object) -> Document:
 class World:
     """Central services that run, and what a daemon is made of. ``clock``: the daemon's own."""
 
-    def __init__(self, directory: Path, certificate_seconds: int) -> None:
+    def __init__(
+        self, directory: Path, certificate_seconds: int, issuer: IssuerSettings | None = None
+    ) -> None:
         self.clock = SimClock()
         self.network = SimNetwork(random.Random(1))
+        config = configuration(directory, certificate_seconds)
+        if issuer is not None:
+            config = msgspec.structs.replace(config, issuer=issuer)
         self.central = Central(
-            configuration(directory, certificate_seconds),
+            config,
             SimClock(),
             SeededEntropy(1),
             random.Random(2),
@@ -174,17 +180,19 @@ def play(
     host_key: bytes | None = REGISTERED,
     token: str | None = None,
     central: bool = True,
-    place: Mapping[str, str] | None = None,
+    place: Mapping[str, object] | None = None,
+    issuer: IssuerSettings | None = None,
 ) -> World:
     """Run ``script`` beside a daemon that enrols; it ends when the script does.
 
     ``host_key`` and ``token``: what the files hold, None for no file. ``central``: whether the
-    services can be reached from the start. ``place``: another tenant or region than the issuer's.
+    services can be reached from the start. ``place``: another tenant or region
+    than the issuer's, or other sections. ``issuer``: its own settings.
     """
     worlds: list[World] = []
 
     async def run() -> None:
-        world = World(directory, certificate_seconds)
+        world = World(directory, certificate_seconds, issuer)
         worlds.append(world)
         if host_key is not None:
             world.disk.put(HOST_KEY, host_key)

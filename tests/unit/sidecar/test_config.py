@@ -180,6 +180,11 @@ LONG = "/" + "x" * limits.UNIX_PATH_BYTES_MAX
         ("trust.root_sha256", "sha256:00", "$.trust.root_sha256"),
         ("trust.root_sha256", "sha256:" + "a" * 64 + "\n", "$.trust.root_sha256"),
         ("enrolment", {"one_time_token_file": "/t"}, "needs a `host_key_file`"),
+        (
+            "enrolment",
+            {"host_key_file": "/h", "spiffe_jwt_file": "/s"},
+            "name one of `host_key_file`, `spiffe_jwt_file`",
+        ),
         ("enrolment.worker", 1_024, "$.enrolment.worker"),
         ("enrolment.wait_ms", 60_001, "$.enrolment.wait_ms"),
         ("policy.scope", "acme/../x", "$.policy.scope"),

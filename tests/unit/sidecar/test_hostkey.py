@@ -167,3 +167,14 @@ async def test_a_token_is_read_without_its_white_space(
 
 async def test_a_token_that_is_gone_was_spent(tmp_path: Path) -> None:
     assert await read_token(ThreadDisk(), str(tmp_path / "token")) is None
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644])
+async def test_a_key_that_others_may_read_is_not_used(tmp_path: Path, mode: int) -> None:
+    path = tmp_path / "host.key"
+    await load_real(path)
+    path.chmod(mode)
+    with pytest.raises(ConfigInvalid, match=rf"host\.key: mode {mode:04o} lets others in"):
+        await load_real(path)
+    path.chmod(0o400)
+    assert (await load_real(path)).kid

@@ -25,7 +25,7 @@ def looked(disk: SimDisk) -> RecoveryStatus:
 
 
 def raised(status: RecoveryStatus) -> tuple[str, ...]:
-    return alarms.raised(SPOOL, SHIPPING, status, clock_suspect=False)
+    return alarms.raised(SPOOL, SHIPPING, status, clock_suspect=False, conflict=False)
 
 
 def test_a_killed_instance_is_counted_and_no_alarm() -> None:
@@ -83,7 +83,14 @@ def test_an_alarm_is_told_once() -> None:
         replace(SHIPPING, alarms=["quarantine"]),
         NOTHING,
         clock_suspect=True,
+        conflict=True,
     )
-    assert with_both == ("clock_suspect", "quarantine")
+    assert with_both == ("clock_suspect", "instance_conflict", "quarantine")
     with pytest.raises(AssertionError):
-        alarms.raised(replace(SPOOL, alarms=["unheard_of"]), SHIPPING, NOTHING, clock_suspect=False)
+        alarms.raised(
+            replace(SPOOL, alarms=["unheard_of"]),
+            SHIPPING,
+            NOTHING,
+            clock_suspect=False,
+            conflict=False,
+        )

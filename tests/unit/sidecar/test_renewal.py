@@ -148,6 +148,41 @@ def test_past_the_end_the_old_key_is_certified_again_with_touching_windows(
     play(script, directory, certificate_seconds=LIFE_SECONDS)
 
 
+def test_an_issuer_that_was_away_for_longer_than_a_certificate_lives_leaves_no_gap(
+    directory: Path,
+) -> None:
+    """The bound is on how long a daemon decides meanwhile, not on how late the issuer is back."""
+
+    async def script(world: World, parts: Parts) -> None:
+        await parts.instance.certified.wait()
+        await write_start(parts)
+        await elapse(600)
+        world.cut_off(cut_off=True)
+        await elapse(LIFE_SECONDS - 600 + 60)
+        assert parts.key_usable()
+        await parts.write_own(_heartbeat(parts))
+        await elapse(LIFE_SECONDS + 600)
+        assert not parts.key_usable(), "it decides no longer"
+        world.cut_off(cut_off=False)
+        await elapse(120)
+        assert parts.key_usable()
+        first, again, following = world.issued()
+        assert first.kid == again.kid != following.kid
+        assert again.not_before == first.not_after
+        written = world.records(parts)
+        assert [one.kind for one in written] == ["start", "heartbeat", "heartbeat", "rotate"]
+        assert all(any(_covers(one, done) for one in (first, again)) for done in written)
+        late = parts.outside.clock.wall_us() - time_micros(first.not_after)
+        assert late > LIFE_SECONDS * 1_000_000
+        await elapse(60)
+        assert parts.spool.status().backlog_records == 0, "and all of it is shipped"
+        # The store took each by a certificate of its time.
+        rows = world.rows("records", "SELECT count(*) FROM record WHERE instance IS NOT NULL")
+        assert rows[0][0] >= len(written)
+
+    play(script, directory, certificate_seconds=LIFE_SECONDS)
+
+
 def _covers(certificate: KeyCert, draft: record.Record) -> bool:
     """Whether ``draft`` was written in the window, by the time in its id."""
     written_us = int(draft.id.replace("-", "")[:12], 16) * 1_000
