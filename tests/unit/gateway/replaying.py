@@ -193,8 +193,8 @@ def _principal(chance: Random) -> Principal:
     return make.principal(
         person_id=pick([None, *_WORDS]),
         agent_id=pick([None, *_WORDS]),
-        agent_name=pick([None, *_WORDS, "a" * 200]),
-        roles=pick([_some(chance, _WORDS, 3), ("ab" * 70, "a"), ("c",) * 20]),
+        agent_name=pick([None, *_WORDS, "a" * 200 + "b"]),
+        roles=pick([_some(chance, _WORDS, 3), ("ab" * 70, "a"), ("c",) * 20 + ("a",)]),
         scopes=_some(chance, _WORDS, 2),
         assurance=pick(["delegated", "workload", "none"]),
     )

@@ -176,6 +176,29 @@ def test_where_the_route_went_is_known_if_nothing_narrowed_it() -> None:
     assert (found.verdict, found.after.outcomes) == ("changed", ["allow", "deny"])
 
 
+def test_where_else_a_narrowed_call_could_have_gone_is_not_known() -> None:
+    def only(region: str) -> Policy:
+        keep = {"id": "keep", "effect": "oblige", "actions": ["*"],
+                "obligations": [{"regions": [region]}]}  # fmt: skip
+        return rules(restrictions=[NO_GIFTS, keep])
+
+    both = make.route(make.upstream("near", "eu"), make.upstream("far", "us"))
+    decision = recorded(only("eu"), call(PAID, route=both))
+    assert [one.region for one in decision.model.upstreams] == ["eu"]
+    assert own(only("eu"), decision).verdict == "same"
+    found = other(only("us"), decision)
+    assert found.after.outcomes == ["allow", "deny"]
+    assert other(rules(), decision).differs == ["rules", "obligations"]
+
+
+def test_of_a_value_that_was_cut_the_end_is_not_known() -> None:
+    named = {"id": "named", "effect": "deny", "actions": ["*"],
+             "when": {"matches": ["agent.name", "*z"]}}  # fmt: skip
+    decision = recorded(rules(), call(PAID, agent_name="a" * 200 + "z"))
+    found = other(rules(restrictions=[NO_GIFTS, named]), decision)
+    assert (found.verdict, found.missing) == ("undetermined", ["agent.name"])
+
+
 # -- what no rule decided ---------------------------------------------------------------------
 
 
