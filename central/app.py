@@ -12,6 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from types import FrameType
 
+import anyio
 import uvicorn
 from litestar import Litestar, Response, get
 from litestar.di import Provide
@@ -140,7 +141,12 @@ def _lifespan(
         try:
             for service in services.values():
                 await service.start()
-            yield
+            async with anyio.create_task_group() as tasks:
+                for service in services.values():
+                    if isinstance(service, RecordStore):
+                        tasks.start_soon(service.push_checkpoints)
+                yield
+                tasks.cancel_scope.cancel()
             for service in services.values():
                 if isinstance(service, RecordStore):
                     await service.aclose()

@@ -107,6 +107,18 @@ class PersonToken(_Section, frozen=True, kw_only=True):
     sha256: str
 
 
+class WitnessSettings(_Section, frozen=True, kw_only=True):
+    """Who cosigns the checkpoints of the record store. ``policy``: path of a C2SP tlog-policy: a
+    line per witness with its verifier key and submission URL, groups, and the quorum; null asks
+    nobody. ``push_seconds``: from one round to the next. ``ca_file``: PEM bundle that replaces the
+    system's authorities."""
+
+    policy: str | None = None
+    push_seconds: int = 10
+    answer_seconds: int = 5
+    ca_file: str | None = None
+
+
 class CentralConfig(_Section, frozen=True, kw_only=True):
     """All of one process. ``roots_directory`` holds ``1.json`` … ``N.json`` (DSSE).
 
@@ -134,6 +146,7 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     keys: KeyFiles = msgspec.field(default_factory=KeyFiles)
     policy: PolicySettings = msgspec.field(default_factory=PolicySettings)
     issuer: IssuerSettings = msgspec.field(default_factory=IssuerSettings)
+    witnesses: WitnessSettings = msgspec.field(default_factory=WitnessSettings)
     hosts: list[Host] = msgspec.field(default_factory=list)
     one_time_tokens: list[OneTimeToken] = msgspec.field(default_factory=list)
     people: list[PersonToken] = msgspec.field(default_factory=list)
@@ -265,6 +278,8 @@ def _check_times(config: CentralConfig) -> None:
         raise ConfigInvalid("policy: resign_seconds must be below head_lifetime_seconds")
     if not 0 < policy.refresh_min_seconds <= policy.refresh_max_seconds:
         raise ConfigInvalid("policy: refresh_min_seconds must not be above refresh_max_seconds")
+    if not 0 < config.witnesses.answer_seconds <= config.witnesses.push_seconds:
+        raise ConfigInvalid("witnesses: answer_seconds must not be above push_seconds")
     if issuer.certificate_seconds < 60 or issuer.uncertified_seconds_max < 0:
         raise ConfigInvalid("issuer: certificate_seconds is at least 60, no time is negative")
 
@@ -273,10 +288,10 @@ def _anchored(config: CentralConfig, base: str) -> CentralConfig:
     def path(text: str) -> str:
         return os.path.join(base, os.path.expanduser(text))
 
-    keys = {
-        name: None if value is None else path(value)
-        for name, value in msgspec.structs.asdict(config.keys).items()
-    }
+    def optional(text: str | None) -> str | None:
+        return None if text is None else path(text)
+
+    keys = {name: optional(value) for name, value in msgspec.structs.asdict(config.keys).items()}
 
     def anchored(platform: _PlatformT) -> _PlatformT:
         paths = {
@@ -297,4 +312,9 @@ def _anchored(config: CentralConfig, base: str) -> CentralConfig:
         roots_directory=path(config.roots_directory),
         issuer_ca_file=None if config.issuer_ca_file is None else path(config.issuer_ca_file),
         keys=KeyFiles(**keys),
+        witnesses=msgspec.structs.replace(
+            config.witnesses,
+            policy=optional(config.witnesses.policy),
+            ca_file=optional(config.witnesses.ca_file),
+        ),
     )

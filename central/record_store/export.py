@@ -20,8 +20,10 @@ from typing import Final
 
 import msgspec
 
+from central.record_store import cosignatures
+from central.record_store.cosignatures import Quorum
 from central.record_store.filters import Query
-from central.record_store.logs import Log, newest_checkpoint
+from central.record_store.logs import Log
 from central.record_store.query import add_times, condition_of, source_of
 from central.record_store.tree import Nodes
 from gateway import checkpoint, envelope_line, limits, log_line, merkle, note
@@ -53,9 +55,12 @@ class ExportPage(msgspec.Struct, frozen=True):
     after: int | None
 
 
-def pin(connection: sqlite3.Connection, log: Log | None) -> Pinned | None:
-    """The newest checkpoint of ``log``; None before its first leaf: nothing is signed yet."""
-    text = None if log is None else newest_checkpoint(connection, log)
+def pin(
+    connection: sqlite3.Connection, log: Log | None, quorum: Quorum | None = None
+) -> Pinned | None:
+    """The newest checkpoint of ``log`` that a quorum cosigned, or the newest of all where none is
+    asked for or met; None before its first leaf: nothing is signed yet."""
+    text = None if log is None else cosignatures.chosen(connection, log, quorum)
     if log is None or text is None:
         return None
     size = checkpoint.read(note.parse(text).text).size

@@ -17,6 +17,7 @@ from litestar.params import FromPath
 from central import web
 from central.errors import Refused
 from central.record_store.service import Place, RecordStore
+from central.record_store.witnesses import Witnessing
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _OCTETS: Final = "application/octet-stream"
@@ -40,10 +41,27 @@ async def checkpoint(
     number: FromPath[int],
     record_store: NamedDependency[RecordStore],
 ) -> Response[bytes]:
-    """The newest checkpoint of a log: a signed note (C2SP tlog-checkpoint)."""
+    """A checkpoint of a log: a signed note (C2SP tlog-checkpoint). The newest that a quorum of
+    witnesses cosigned, where one is configured and was met; with ``newest=1`` the newest of all."""
     place = _place(request, record_store, tenant, region)
-    text = await record_store.checkpoint(place, number)
+    newest = request.query_params.get("newest", "0")
+    if newest not in ("0", "1"):
+        raise Refused("bad_filter", "newest is 1, or not there")
+    text = await record_store.checkpoint(place, number, newest=newest == "1")
     return web.answer(text.encode(), media_type=_TEXT, headers=_NEVER)
+
+
+@get("/log/{tenant:str}/{region:str}/{number:int}/witnesses")
+async def witnesses(
+    request: web.HttpRequest,
+    tenant: FromPath[str],
+    region: FromPath[str],
+    number: FromPath[int],
+    record_store: NamedDependency[RecordStore],
+) -> Witnessing:
+    """How far each witness is, and which checkpoint met the quorum."""
+    place = _place(request, record_store, tenant, region)
+    return await record_store.witnessing(place, number)
 
 
 @get("/log/{tenant:str}/{region:str}/{number:int}/tile/{tile:path}")
@@ -88,4 +106,4 @@ def _place(request: web.HttpRequest, store: RecordStore, tenant: str, region: st
     )
 
 
-HANDLERS: Final[list[HTTPRouteHandler]] = [checkpoint, tile, consistency]
+HANDLERS: Final[list[HTTPRouteHandler]] = [checkpoint, witnesses, tile, consistency]

@@ -16,10 +16,11 @@ from typing import Final
 import msgspec
 
 from central.errors import Refused
-from central.record_store import tree
-from central.record_store.logs import Log, hash_bytes, newest_checkpoint
+from central.record_store import cosignatures, tree
+from central.record_store.cosignatures import Quorum
+from central.record_store.logs import Log, hash_bytes
 from central.record_store.tree import TILE_WIDTH, Nodes
-from gateway import merkle, note
+from gateway import checkpoint, merkle, note
 from gateway.logproof import Entry, LogProof
 
 _LEVEL_MAX: Final = 63
@@ -52,9 +53,16 @@ def tile_path(text: str) -> TilePath:
     )
 
 
-def checkpoint_text(connection: sqlite3.Connection, log: Log | None) -> str:
-    """The newest checkpoint. Raises Refused (``not_found``) before the first leaf."""
-    text = None if log is None else newest_checkpoint(connection, log)
+def checkpoint_text(
+    connection: sqlite3.Connection,
+    log: Log | None,
+    quorum: Quorum | None = None,
+    *,
+    newest: bool = False,
+) -> str:
+    """The checkpoint that ``cosignatures.chosen`` gives. Raises Refused (``not_found``) before the
+    first leaf."""
+    text = None if log is None else cosignatures.chosen(connection, log, quorum, newest=newest)
     if text is None:
         raise Refused("not_found")
     return text
@@ -85,7 +93,9 @@ def _entries(connection: sqlite3.Connection, log: Log, path: TilePath) -> bytes:
     return b"".join(len(entry).to_bytes(2, "big") + entry for entry in entries)
 
 
-def record_proof(connection: sqlite3.Connection, log: Log | None, name: str) -> str:
+def record_proof(
+    connection: sqlite3.Connection, log: Log | None, name: str, quorum: Quorum | None = None
+) -> str:
     """The ``tlog-proof`` of one record, by id or record hash. Raises Refused (``not_found``)."""
     if log is None:
         raise Refused("not_found")
@@ -96,13 +106,22 @@ def record_proof(connection: sqlite3.Connection, log: Log | None, name: str) -> 
     ).fetchone()
     if row is None:
         raise Refused("not_found")
-    return leaf_proof(connection, log, row[0])
+    return leaf_proof(connection, log, row[0], quorum)
 
 
-def leaf_proof(connection: sqlite3.Connection, log: Log, index: int) -> str:
-    """The ``tlog-proof`` of the leaf ``index`` under the newest checkpoint."""
-    signed = note.parse(checkpoint_text(connection, log))
-    hashes = merkle.inclusion_proof(index, log.size, Nodes(connection, log.log))
+def leaf_proof(
+    connection: sqlite3.Connection, log: Log, index: int, quorum: Quorum | None = None
+) -> str:
+    """The ``tlog-proof`` of the leaf ``index``: under a checkpoint that a quorum cosigned, where it
+    covers the leaf, else under the newest. Raises Refused (``not_found``)."""
+    text = cosignatures.covering(connection, log, quorum, index)
+    if text is None:
+        raise Refused("not_found")
+    signed = note.parse(text)
+    size = checkpoint.read(signed.text).size
+    if index >= size:
+        raise Refused("not_found", "no checkpoint covers this record yet")
+    hashes = merkle.inclusion_proof(index, size, Nodes(connection, log.log))
     return LogProof(index, hashes, signed).encode()
 
 

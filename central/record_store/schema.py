@@ -8,6 +8,7 @@ lock in the transaction that uses it; nothing here updates or deletes a record.
 and can be made again. ``own_instance`` names the store's own chains, in the order they began.
 ``log.peaks`` are the hashes of the complete subtrees that ``log.size`` leaves make up, ``tile``
 holds those of C2SP tlog-tiles.
+``quorum_met`` says which checkpoint was the newest that met a policy of witnesses, by its SHA-256.
 """
 
 from __future__ import annotations
@@ -42,6 +43,26 @@ CREATE TABLE IF NOT EXISTS checkpoint (
     signed_us INTEGER NOT NULL,
     note TEXT NOT NULL,
     PRIMARY KEY (log, origin, size)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS cosignature (
+    log INTEGER NOT NULL REFERENCES log (log),
+    origin TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    witness TEXT NOT NULL,
+    time INTEGER NOT NULL,
+    received_us INTEGER NOT NULL,
+    line TEXT NOT NULL,
+    PRIMARY KEY (log, origin, size, witness)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS cosignature_witness ON cosignature (log, origin, witness, size);
+
+CREATE TABLE IF NOT EXISTS quorum_met (
+    log INTEGER NOT NULL REFERENCES log (log),
+    origin TEXT NOT NULL,
+    policy BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (log, origin, policy)
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS log_statement (

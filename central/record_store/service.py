@@ -30,6 +30,7 @@ from central.record_store import (
     revocations,
     schema,
     upgrades,
+    witnesses,
 )
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import ExportPage, Pinned
@@ -42,6 +43,7 @@ from central.record_store.query import Page, RecordDetail
 from central.record_store.register import Register
 from central.record_store.revocations import RevokedLeaf
 from central.record_store.senders import Authenticated, Call, authenticate
+from central.record_store.witnesses import Witnesses, Witnessing
 from gateway import checkpoint
 from gateway.documents import ChainHead
 from gateway.ports import Entropy, WallClock
@@ -88,11 +90,14 @@ class RecordStore:
         signer = read_signer(config.keys.log, "log")
         root_files.require(signer, "log")
         self._logbook = Logbook(config.log_host, [signer])
+        asked = witnesses.configured(config.witnesses)
         path = os.path.join(config.data_directory, "records.db")
         self.database = open_database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
         self.register = Register(
             config, root_files, signer, self._logbook, self.database, clock, entropy, desk
         )
+        self._witnesses = None if asked is None else Witnesses(asked, self.database, clock)
+        self._quorum = None if asked is None else asked.quorum
 
     async def start(self) -> None:
         """Sign for what an earlier start of this store signed under another key."""
@@ -214,10 +219,24 @@ class RecordStore:
 
     # -- what is published of a log --------------------------------------------------------
 
-    async def checkpoint(self, place: Place, number: int) -> str:
-        """The newest checkpoint of a log. Raises Refused (``not_found``)."""
+    async def push_checkpoints(self) -> None:
+        """Ask witnesses for cosignatures until it is cancelled; without any, return."""
+        if self._witnesses is not None:
+            await self._witnesses.run()
+
+    async def checkpoint(self, place: Place, number: int, *, newest: bool) -> str:
+        """The newest checkpoint of a log that a quorum cosigned, where one is asked for, or with
+        ``newest`` the newest of all. Raises Refused (``not_found``)."""
         return await self.database.read(
-            lambda c: publication.checkpoint_text(c, _numbered(c, place, number))
+            lambda c: publication.checkpoint_text(
+                c, _numbered(c, place, number), self._quorum, newest=newest
+            )
+        )
+
+    async def witnessing(self, place: Place, number: int) -> Witnessing:
+        """How far the witnesses of a log are. Raises Refused (``not_found``)."""
+        return await self.database.read(
+            lambda c: witnesses.witnessing(c, _numbered(c, place, number), self._witnesses)
         )
 
     async def tile(self, place: Place, number: int, path: str) -> bytes:
@@ -235,18 +254,23 @@ class RecordStore:
 
     async def proof(self, place: Place, name: str) -> str:
         """The proof that a record is in its log. Raises Refused (``not_found``)."""
-        return await self.database.read(lambda c: publication.record_proof(c, _log(c, place), name))
+        return await self.database.read(
+            lambda c: publication.record_proof(c, _log(c, place), name, self._quorum)
+        )
 
     # -- exports ---------------------------------------------------------------------------
 
     async def pin(self, act: Act) -> Pinned:
-        """Record the export ``act``; the checkpoint that it is cut at, which covers the record.
+        """Record the export ``act``; the checkpoint that it is cut at, which covers the record
+        unless a quorum of witnesses is asked for, who have not seen it yet.
 
         The store's own chain ends with it, so that what is exported holds a chain that is open
         only where somebody else's is. Raises Refused.
         """
         place = Place(act.tenant, act.region)
-        pinned = await self.register.note_closing(act, lambda c: export.pin(c, _log(c, place)))
+        pinned = await self.register.note_closing(
+            act, lambda c: export.pin(c, _log(c, place), self._quorum)
+        )
         assert pinned is not None, "the record of the act is a leaf"
         return pinned
 

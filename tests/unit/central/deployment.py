@@ -24,6 +24,7 @@ from central.config import (
     PersonToken,
     ServiceName,
     Tenant,
+    WitnessSettings,
 )
 from gateway import attestation, documents, issuing, record, seal, signed_request
 from gateway.attestation import EnrolAnswer, NonceAnswer
@@ -199,13 +200,17 @@ class Deployment:
         issuer: IssuerSettings | None = None,
         draw: str = "central",
         issuer_url: str | None = None,
+        witnesses: WitnessSettings | None = None,
     ) -> None:
         """``draw``: a seed of chance; two processes never draw the same."""
         self.directory = directory
         self.clock = HandClock()
         made = configuration(directory, services, public_log=public_log)
         self.config = msgspec.structs.replace(
-            made, issuer=issuer or made.issuer, issuer_url=issuer_url
+            made,
+            issuer=issuer or made.issuer,
+            issuer_url=issuer_url,
+            witnesses=witnesses or made.witnesses,
         )
         self.app: Litestar = central_app.build(
             self.config, clock=self.clock, entropy=CountedEntropy(draw)
