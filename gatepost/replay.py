@@ -54,7 +54,9 @@ _LISTED: Final[tuple[Verdict, ...]] = ("changed", "undetermined")
     multiple=True,
     help="List these only. Repeatable; by default changed and undetermined, with --json all.",
 )
-@click.option("--limit", default=20, show_default=True, help="List at most so many.")
+@click.option(
+    "--limit", type=click.IntRange(0), default=20, show_default=True, help="List at most so many."
+)
 @click.option(
     "--json", "as_json", is_flag=True, help="A line of JSON per decision, a summary last."
 )
