@@ -63,7 +63,6 @@ class Acquirer:
         self._floors = Floors()
         self._etag: str | None = None
         self._refused: tuple[str, DocumentInvalid] | None = None
-        self.root_held = anyio.Event()
         self._unsaved: dict[str, Callable[[], Awaitable[None]]] = {}
         self._unreadable = False
         self.root_held = anyio.Event()
