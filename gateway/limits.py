@@ -184,6 +184,9 @@ BATCH_RECORDS_MAX: Final = 256
 BATCH_BYTES_MAX: Final = 1024 * 1024
 SEGMENT_WAIT_SECONDS_MAX: Final = 20.0
 """How long records that were promised room wait for a volume that has none: then fail-stop."""
+SPOOL_AGE_SECONDS_MAX: Final = 7 * 24 * 3600
+"""A record that reaches its store later is graded late: no outage that is looked after lasts so
+long."""
 SPOOL_LINGER_SECONDS: Final = 0.02
 """How long a record that nobody waits for (a completion) may wait for others to share a sync."""
 QUARANTINE_SECONDS_MAX: Final = 30 * 24 * 3600

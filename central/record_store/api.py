@@ -64,8 +64,8 @@ async def keep_chain_head(
 async def page(request: web.HttpRequest, record_store: NamedDependency[RecordStore]) -> Page:
     """A page of records. Filters: person, agent, model, provider, operation, outcome, reason,
     level, category, tool, tool_server, route, policy_version, policy_digest, untrusted (0, 1),
-    kind, instance, of, decided_from, decided_to; and order (newest, oldest), limit, cursor,
-    region, tenant."""
+    grade (on_time, late, skewed), kind, instance, of, decided_from, decided_to; and order
+    (newest, oldest), limit, cursor, region, tenant."""
     place, wanted = await _asked(request, record_store, "records.page")
     return await record_store.page(place, wanted)
 

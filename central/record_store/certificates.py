@@ -81,7 +81,7 @@ def insert_certificate(
     index = leaves.add(LeafType.KEY_CERT, digest)
     certificate = certified.certificate
     connection.execute(
-        "INSERT INTO certificate VALUES (?,?,?,?,?,?,?,?,?,?)",
+        "INSERT INTO certificate VALUES (?,?,?,?,?,?,?,?,?,?,?,?)",
         (
             log.log,
             index,
@@ -93,9 +93,20 @@ def insert_certificate(
             time_micros(certificate.not_after),
             now_us,
             documents.encode(certified.envelope),
+            attested_by(certificate),
+            time_micros(certificate.issued),
         ),
     )
     return index
+
+
+def attested_by(certificate: KeyCert) -> str | None:
+    """Who proved the start, if that is one daemon at a time: a host's key, or a pod's uid, and the
+    worker. None where many may run under one name, so that none takes the place of another."""
+    one = certificate.attestation
+    if one.type != "host_key" and one.pod_uid is None:
+        return None
+    return "\n".join((one.type, one.issuer or "", one.subject, one.pod_uid or "", str(one.worker)))
 
 
 def _leaf_of(connection: sqlite3.Connection, certified: Certified) -> int | None:

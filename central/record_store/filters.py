@@ -16,6 +16,7 @@ from typing import Final, Literal
 import msgspec
 
 from central.errors import Refused
+from central.record_store.grade import GRADES, Grade
 from gateway import limits
 from gateway.timestamp import time_micros, time_text
 
@@ -40,7 +41,16 @@ TEXT_FILTERS: Final = (
 """Compared for equality with the column of the same name."""
 
 _KNOWN: Final = frozenset(
-    (*TEXT_FILTERS, "of", "category", "policy_version", "untrusted", "decided_from", "decided_to")
+    (
+        *TEXT_FILTERS,
+        "of",
+        "grade",
+        "category",
+        "policy_version",
+        "untrusted",
+        "decided_from",
+        "decided_to",
+    )
 )
 _PAGING: Final = frozenset({"order", "limit", "cursor", "region"})
 _LIMIT_DEFAULT: Final = 100
@@ -68,6 +78,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     category: str | None
     policy_version: int | None
     untrusted: bool | None
+    grade: Grade | None
     decided_from_us: int | None
     decided_to_us: int | None
     order: Order
@@ -104,6 +115,7 @@ def read_query(parameters: Iterable[tuple[str, str]]) -> Query:
         category=values.get("category"),
         policy_version=_integer(values, "policy_version", limits.JSON_INTEGER_MAX),
         untrusted=_flag(values, "untrusted"),
+        grade=_grade(values.get("grade")),
         decided_from_us=_time(values, "decided_from"),
         decided_to_us=_time(values, "decided_to"),
         order="newest" if order == "newest" else "oldest",
@@ -161,6 +173,13 @@ def _time(values: dict[str, str], name: str) -> int | None:
         return time_micros(text)
     except ValueError as error:
         raise Refused("bad_filter", f"{name} is of the form YYYY-MM-DDTHH:MM:SS.ffffffZ") from error
+
+
+def _grade(text: str | None) -> Grade | None:
+    found = next((grade for grade in GRADES if grade == text), None)
+    if text is not None and found is None:
+        raise Refused("bad_filter", f"grade is one of {', '.join(GRADES)}")
+    return found
 
 
 def _names() -> str:

@@ -15,6 +15,7 @@ from central.record_store import answer, certificates
 from central.record_store.answer import LeafPlace
 from central.record_store.batch import Item
 from central.record_store.chain import ChainState, Verdict, judge
+from central.record_store.grade import Grade, grade
 from central.record_store.index_row import COLUMNS
 from central.record_store.keyring import Keyring
 from central.record_store.logs import Log, Logbook, hash_bytes, hash_text
@@ -25,13 +26,13 @@ from gateway.logproof import LeafType
 from gateway.shipping import ShipAnswer, ShipException, ShipHead
 
 _RECORD_COLUMNS = (
-    "log, leaf_index, received_us, instance, seq, kid, id, v, kind, record_hash, time_us, "
+    "log, leaf_index, received_us, instance, seq, kid, id, v, kind, record_hash, time_us, grade, "
     + ", ".join(COLUMNS)
     + ", payload, signature"
 )
 _INSERT_RECORD = (
     f"INSERT INTO record ({_RECORD_COLUMNS})"  # noqa: S608 - names of our own table
-    f" VALUES ({','.join('?' * (len(COLUMNS) + 13))})"
+    f" VALUES ({','.join('?' * (len(COLUMNS) + 14))})"
 )
 
 RecordRow = tuple[str | int | bytes | None, ...]
@@ -120,6 +121,7 @@ class _Writer:
         assert item.leading is not None
         leading, row, received_us = item.leading, item.row, self._received_us
         time_us = received_us if row.time_us is None else row.time_us
+        graded = self._grade(item)
         index = self._leaves.add(LeafType.RECORD, item.hash)
         place = self._kept[item.seq] = LeafPlace(item.seq, index, received_us)
         self.places.append(place)
@@ -136,6 +138,7 @@ class _Writer:
                 leading.kind,
                 item.hash,
                 time_us,
+                None if graded == "on_time" else graded,
                 *(getattr(row, column) for column in COLUMNS),
                 item.payload,
                 item.signature,
@@ -146,6 +149,12 @@ class _Writer:
         )
         self._prevs[item.seq] = hash_bytes(leading.chain.prev)
         self._accepted.append(item)
+
+    def _grade(self, item: Item) -> Grade:
+        assert item.leading is not None
+        time_us = item.row.time_us
+        covered = time_us is None or self._arrival.keyring.covers(item.leading.chain.kid, time_us)
+        return grade(time_us, self._received_us, covered=covered)
 
     def _keep_evidence(self, item: Item, verdict: Verdict) -> None:
         """Keep the bytes once: a sender that repeats them adds no leaf."""

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from central.errors import Refused
-from central.record_store import holes
+from central.record_store import counted, holes
 from central.record_store.certificates import Sender
 from central.record_store.logs import Log, Logbook, hash_text
 from gateway import documents, limits, record, seal
@@ -28,7 +28,9 @@ _SILENT_US: Final = 3 * int(limits.CHAIN_HEAD_SECONDS * 1_000_000)
 class InstanceItem(msgspec.Struct, frozen=True):
     """``missing``: records below the head that never came, or that this store acknowledged and has
     no longer (a restored backup); ``gaps``: where, the first hundred ranges. ``head_seq`` and
-    ``head_hash``: None before the first record. ``service``: of a chain of the store itself."""
+    ``head_hash``: None before the first record. ``unshipped``: records above the head that the
+    instance said are durable: still to come, or lost with it. ``turned_away``: calls by code, by
+    the newest word of the instance. ``service``: of a chain of the store itself."""
 
     instance: str
     service: str | None
@@ -42,7 +44,9 @@ class InstanceItem(msgspec.Struct, frozen=True):
     sealed_seq: int | None
     recovered_by: str | None
     durable_seq: int | None
+    unshipped: int
     acked_seq: int | None
+    turned_away: dict[str, int]
     first_seen: str
     last_seen: str
 
@@ -85,7 +89,9 @@ def _item(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> Inst
         sealed_seq=row["sealed_seq"],
         recovered_by=row["recovered_by"],
         durable_seq=row["durable_seq"],
+        unshipped=max(0, (-1 if row["durable_seq"] is None else row["durable_seq"]) - end + 1),
         acked_seq=row["acked_seq"],
+        turned_away=_turned_away(connection, row),
         first_seen=time_text(row["first_seen_us"]),
         last_seen=time_text(row["seen_us"]),
     )
@@ -99,11 +105,33 @@ def _state(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> str
         return "sealed"
     if row["recovered_by"] is not None:
         return "lost" if _has_lost_its_end(connection, row) else "recovered"
-    if not row["certified"]:
-        return "uncertified"
     # A chain of the store itself has only as much to say as there are acts.
     silent = row["service"] is None and now_us - row["seen_us"] > _SILENT_US
+    if silent and _is_superseded(connection, row, now_us):
+        return "lost"
+    if not row["certified"]:
+        return "uncertified"
     return "silent" if silent else "open"
+
+
+def _is_superseded(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> bool:
+    """Whether a later instance took its place, long enough ago to have said what it found."""
+    later = connection.execute(
+        "SELECT 1 FROM certificate mine JOIN certificate theirs"
+        " ON theirs.log = mine.log AND theirs.attested = mine.attested"
+        " AND theirs.issued_us > mine.issued_us AND theirs.instance != mine.instance"
+        " WHERE mine.log = ? AND mine.instance = ? AND theirs.received_us < ? LIMIT 1",
+        (row["log"], row["instance"], now_us - _SILENT_US),
+    ).fetchone()
+    return later is not None
+
+
+def _turned_away(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, int]:
+    told = counted.newest(connection, row["log"], row["instance"])
+    if told is None:
+        return {}
+    by_code = told.counters.turned_away
+    return {code: sum(by_listener.values()) for code, by_listener in by_code.items()}
 
 
 def _has_lost_its_end(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:

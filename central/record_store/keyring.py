@@ -1,7 +1,7 @@
 """Which keys may have signed what: certificates, and the keys that a start declared.
 
 Owns: the key of a kid for one instance and whether a certificate covers it. Refuses: storage
-(``certificates.py``) and windows of time: a late or skewed record is kept and graded later.
+(``certificates.py``) and refusing for a time: a late or skewed record is kept and graded.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import msgspec
 from gateway import record, seal
 from gateway.documents import Envelope, KeyCert
 from gateway.errors import DocumentInvalid
+from gateway.timestamp import time_micros
 
 
 class Certified(msgspec.Struct, frozen=True):
@@ -60,6 +61,13 @@ class Keyring:
             return True
         certificates = self._certificates.get(leading.chain.kid, [])
         return any(seal.entitled(certificate, leading) for certificate in certificates)
+
+    def covers(self, kid: str, time_us: int) -> bool:
+        """Whether a certificate of ``kid`` is valid at ``time_us``; also where it has none."""
+        windows = self._certificates.get(kid)
+        return not windows or any(
+            time_micros(one.not_before) <= time_us <= time_micros(one.not_after) for one in windows
+        )
 
     def bring(self, envelope: Envelope | None) -> None:
         """Learn from a certificate inside a record; one that does not verify is ignored here:

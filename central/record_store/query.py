@@ -55,6 +55,7 @@ class RecordItem(msgspec.Struct, frozen=True):
     categories: list[str]
     policy_version: int | None
     policy_digest: str | None
+    grade: str
 
 
 class Page(msgspec.Struct, frozen=True):
@@ -105,7 +106,7 @@ _PLAIN_COLUMNS: Final = (
 )
 _ITEM_COLUMNS: Final = (
     ", ".join(f"r.{column}" for column in _PLAIN_COLUMNS)  # noqa: S608 - our own words
-    + ", r.received_us, r.time_us, r.record_hash, r.of_id,"
+    + ", r.received_us, r.time_us, coalesce(r.grade, 'on_time') AS grade, r.record_hash, r.of_id,"
     " EXISTS (SELECT 1 FROM certificate c WHERE c.kid = r.kid AND c.log = r.log) AS certified,"
     " (SELECT json_group_array(g.category) FROM category g"
     " WHERE g.log = r.log AND g.leaf_index = r.leaf_index) AS categories, "
@@ -143,6 +144,10 @@ def condition_of(query: Query, log: Log) -> Condition:
         condition.add(f"r.{column} = ?", value)
     if query.untrusted is not None:
         condition.add(UNTRUSTED if query.untrusted else f"NOT {UNTRUSTED}")
+    if query.grade == "on_time":
+        condition.add("r.grade IS NULL")
+    elif query.grade is not None:
+        condition.add("r.grade = ?", query.grade)
     if query.of is not None:
         condition.add("r.of_id = ?", query.of)
     if query.policy_version is not None:
@@ -209,6 +214,7 @@ def _item(row: sqlite3.Row) -> RecordItem:
         time=time_text(row["time_us"]),
         record_hash=hash_text(row["record_hash"]),
         of=row["of_id"],
+        grade=row["grade"],
         certified=bool(row["certified"]),
         untrusted=bool(row["untrusted"]),
         categories=sorted(msgspec.json.decode(row["categories"], type=list[str])),

@@ -5,7 +5,9 @@ Owns: their shape. Rules: hashes are 32 raw bytes; times are microseconds since 
 lock in the transaction that uses it; nothing here updates or deletes a record.
 
 ``record`` keeps the exact payload and signature; its other columns are an index made from them
-and can be made again. ``own_instance`` names the store's own chains, in the order they began.
+and can be made again. ``grade`` is null for what came on time. ``certificate.attested`` is who
+proved the start, where that can be one daemon at a time only. ``own_instance`` names the store's
+own chains, in the order they began.
 ``log.peaks`` are the hashes of the complete subtrees that ``log.size`` leaves make up, ``tile``
 holds those of C2SP tlog-tiles.
 ``quorum_met`` says which checkpoint was the newest that met a policy of witnesses, by its SHA-256.
@@ -124,8 +126,11 @@ CREATE TABLE IF NOT EXISTS certificate (
     not_after_us INTEGER NOT NULL,
     received_us INTEGER NOT NULL,
     envelope BLOB NOT NULL,
+    attested TEXT,
+    issued_us INTEGER NOT NULL,
     PRIMARY KEY (log, leaf_index)
 ) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS certificate_attested ON certificate (log, attested, issued_us);
 CREATE INDEX IF NOT EXISTS certificate_kid ON certificate (kid, not_after_us);
 CREATE INDEX IF NOT EXISTS certificate_instance ON certificate (log, instance);
 
@@ -154,6 +159,7 @@ CREATE TABLE IF NOT EXISTS record (
     kind TEXT NOT NULL,
     record_hash BLOB NOT NULL,
     time_us INTEGER NOT NULL,
+    grade TEXT,
     of_id TEXT,
     person TEXT,
     agent TEXT,
@@ -187,6 +193,10 @@ CREATE INDEX IF NOT EXISTS record_model
     ON record (log, model, time_us, leaf_index) WHERE model IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_outcome
     ON record (log, outcome, time_us, leaf_index) WHERE outcome IS NOT NULL;
+CREATE INDEX IF NOT EXISTS record_grade
+    ON record (log, grade, time_us, leaf_index) WHERE grade IS NOT NULL;
+CREATE INDEX IF NOT EXISTS record_counters
+    ON record (log, instance, seq) WHERE kind IN ('heartbeat', 'seal');
 CREATE INDEX IF NOT EXISTS record_policy
     ON record (log, policy_version, time_us, leaf_index) WHERE policy_version IS NOT NULL;
 

@@ -10,9 +10,11 @@ import sqlite3
 from typing import Final
 
 from central.database import Upgrade
-from central.record_store import tree
+from central.record_store import certificates, tree
+from central.record_store.grade import REGRADE
 from gateway.logproof import Entry
 from gateway.merkle import Frontier
+from gateway.timestamp import time_micros
 
 _LEAVES: Final = 10_000
 
@@ -43,10 +45,27 @@ def _next_leaves(connection: sqlite3.Connection, log: int, index: int) -> list[b
     return [Entry(*row).leaf_hash() for row in rows]
 
 
-def _drop_looks(connection: sqlite3.Connection) -> None:
-    """2 → 3: who looked at what is recorded in the log itself; a row of ours proved nothing."""
+def _grade_and_attest(connection: sqlite3.Connection) -> None:
+    """2 → 3: grades of records, who attested each certificate, and no table of looks: they are
+    recorded in the log itself, and a row of ours proved nothing."""
     connection.execute("DROP TABLE look")
+    connection.execute("ALTER TABLE record ADD COLUMN grade TEXT")
+    connection.execute(REGRADE)
+    connection.execute("ALTER TABLE certificate ADD COLUMN attested TEXT")
+    connection.execute("ALTER TABLE certificate ADD COLUMN issued_us INTEGER NOT NULL DEFAULT 0")
+    rows = connection.execute("SELECT log, leaf_index, envelope FROM certificate").fetchall()
+    for log, leaf_index, envelope in rows:
+        certificate = certificates.kept_certificate(envelope)
+        connection.execute(
+            "UPDATE certificate SET attested = ?, issued_us = ? WHERE log = ? AND leaf_index = ?",
+            (
+                certificates.attested_by(certificate),
+                time_micros(certificate.issued),
+                log,
+                leaf_index,
+            ),
+        )
 
 
-UPGRADES: Final[dict[int, Upgrade]] = {1: _grow_trees, 2: _drop_looks}
+UPGRADES: Final[dict[int, Upgrade]] = {1: _grow_trees, 2: _grade_and_attest}
 """Version → what leads to the one after it."""

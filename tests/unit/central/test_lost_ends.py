@@ -56,3 +56,56 @@ def test_an_instance_that_nobody_recovered_has_lost_nothing_yet(
     _post_head(daemon, 7, 0)
     (item,) = deployment.instances()
     assert (item["state"], item["durable_seq"], item["head_seq"]) == ("open", 7, 0)
+
+
+def test_an_instance_that_a_later_one_took_the_place_of_is_lost_once_it_is_silent(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    """The same host key and worker: the first one is dead, and left no seal."""
+    daemon.ship(daemon.start())
+    deployment.clock.now_us += 1_000_000
+    later = Daemon(deployment, 2).ready()
+    later.ship(later.start())
+    assert _states(deployment)[daemon.instance] == "open", "it may still be found on the disk"
+    deployment.clock.now_us += 181_000_000
+    assert _states(deployment) == {daemon.instance: "lost", later.instance: "silent"}
+    later.ship(later.write(specimens.RECOVERED, instance=daemon.instance, last_seq=0))
+    assert _states(deployment)[daemon.instance] == "recovered"
+
+
+def test_what_was_sealed_is_not_lost_when_another_takes_its_place(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    daemon.ship(daemon.start(), daemon.end())
+    deployment.clock.now_us += 1_000_000
+    Daemon(deployment, 2).ready()
+    deployment.clock.now_us += 181_000_000
+    assert _states(deployment) == {daemon.instance: "sealed"}
+
+
+def test_the_list_shows_what_is_still_to_come_and_what_was_turned_away(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    daemon.ship(daemon.start(), daemon.decision())
+    _post_head(daemon, 5, 1)
+    (item,) = deployment.instances()
+    assert (item["head_seq"], item["unshipped"], item["missing"]) == (1, 4, 0)
+    told = specimens.COUNTERS.turned_away
+    assert item["turned_away"] == {code: sum(by.values()) for code, by in told.items()} != {}
+
+
+def test_the_newest_word_about_turned_away_calls_counts(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    _post_head(daemon, 0, -1)
+    more = documents.Counters(decisions={}, completions={}, turned_away={"spool_full": {"a": 7}})
+    daemon.ship(
+        daemon.start(),
+        daemon.write(specimens.HEARTBEAT, counters=more, certificate=None, log_seen=None),
+    )
+    (item,) = deployment.instances()
+    assert item["turned_away"] == {"spool_full": 7}
+
+
+def _states(deployment: Deployment) -> dict[str, str]:
+    return {one["instance"]: one["state"] for one in deployment.instances()}
