@@ -77,6 +77,8 @@ def build(
             desk = issuer or _remote_issuer(config)
             store = RecordStore(config, root_files, people, clock, entropy, open_database, desk)
             services["record_store"] = store
+            if issuer is not None:
+                issuer.note = store.note
             opened.callback(store.database.close)
             handlers += record_api.HANDLERS
             handlers += log_api.HANDLERS

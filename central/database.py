@@ -91,6 +91,14 @@ class Database:
         """``work`` that needs a processor for a while and no connection, off the event loop."""
         return await anyio.to_thread.run_sync(work)
 
+    async def fold(self) -> None:
+        """Fold the write-ahead log into the file and empty it: after something was overwritten
+        that must not be read any more. While somebody reads, the next commits do it."""
+        await anyio.to_thread.run_sync(
+            lambda: self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall(),
+            limiter=self._write_limiter,
+        )
+
     def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         try:
             reader = self._readers.pop() if self._readers else self._connect_reader()

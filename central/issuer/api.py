@@ -7,12 +7,16 @@ from __future__ import annotations
 
 from typing import Final
 
-from litestar import post
+from litestar import get, post
 from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromQuery
 
 from central import web
+from central.acts import WHY_HEADER
 from central.issuer.attestors import HostAnswer
+from central.issuer.conflicts import Conflict
+from central.issuer.digests import DestroyAnswer, DestroyRequest, DigestAnswer, DigestRequest
 from central.issuer.service import Issuer
 from gateway import limits
 from gateway.attestation import EnrolAnswer, HostRegistration, NonceAnswer
@@ -37,4 +41,39 @@ async def register_host(request: web.HttpRequest, issuer: NamedDependency[Issuer
     return await issuer.register_host(body)
 
 
-HANDLERS: Final[list[HTTPRouteHandler]] = [nonce, enrol, register_host]
+@post("/v1/digests", status_code=200, request_max_body_size=limits.DIGEST_REQUEST_BYTES_MAX)
+async def find_digests(request: web.HttpRequest, issuer: NamedDependency[Issuer]) -> DigestAnswer:
+    """A text's or body's digest under the key of each candidate instance."""
+    asked = web.decode_body(await request.body(), DigestRequest)
+    headers = request.headers
+    return await issuer.digests_for(headers.get("authorization"), headers.get(WHY_HEADER), asked)
+
+
+@post("/v1/digest-keys/destroy", status_code=200, request_max_body_size=limits.ENROL_BYTES_MAX)
+async def destroy_digest_keys(
+    request: web.HttpRequest, issuer: NamedDependency[Issuer]
+) -> DestroyAnswer:
+    """Destroy digest keys: their instances can no more be searched by content."""
+    asked = web.decode_body(await request.body(), DestroyRequest)
+    headers = request.headers
+    return await issuer.destroy_digest_keys(
+        headers.get("authorization"), headers.get(WHY_HEADER), asked
+    )
+
+
+@get("/v1/instance-conflicts")
+async def instance_conflicts(
+    request: web.HttpRequest, issuer: NamedDependency[Issuer], tenant: FromQuery[str]
+) -> list[Conflict]:
+    """Superseded instances that asked for a certificate, newest first."""
+    return await issuer.conflicts(request.headers.get("authorization"), tenant)
+
+
+HANDLERS: Final[list[HTTPRouteHandler]] = [
+    nonce,
+    enrol,
+    register_host,
+    find_digests,
+    destroy_digest_keys,
+    instance_conflicts,
+]

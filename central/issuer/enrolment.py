@@ -103,13 +103,6 @@ class Enrolments:
         certificate = self._certify(connection, request, proved.attestation, public, now_us)
         return EnrolAnswer(certificate=certificate, supersedes=superseded)
 
-    def digest_key(self, connection: sqlite3.Connection, instance: str) -> bytes | None:
-        """The digest key of ``instance``, or None if it is unknown or was destroyed."""
-        row = connection.execute(
-            "SELECT digest_key FROM instance WHERE instance = ?", (instance,)
-        ).fetchone()
-        return None if row is None else seal.unwrap(row[0], self._wrap_key)
-
     def _check_shape(self, request: Enrol) -> None:
         if request.audience != attestation.ENROL_AUDIENCE:
             raise Refused("document_invalid", f"audience is not {attestation.ENROL_AUDIENCE}")

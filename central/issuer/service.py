@@ -10,14 +10,18 @@ import os
 import sqlite3
 from typing import Final
 
-from central.config import CentralConfig
+from central.acts import Act, Note
+from central.config import CentralConfig, PersonRole
 from central.database import Database, OpenDatabase
 from central.errors import Refused
-from central.issuer import attestors, conflicts, revoked, schema, upgrades
+from central.issuer import act_log, attestors, conflicts, digests, revoked, schema, upgrades
 from central.issuer.attestors import HostAnswer
+from central.issuer.conflicts import Conflict
+from central.issuer.digests import DestroyAnswer, DestroyRequest, DigestAnswer, DigestRequest
 from central.issuer.enrolment import Enrolments, Superseded
 from central.issuer.workloads import Workloads
 from central.keys import RootFiles, read_secret, read_signer
+from central.people import People, Person
 from gateway.attestation import EnrolAnswer, HostRegistration, NonceAnswer
 from gateway.errors import ConfigInvalid, DocumentInvalid
 from gateway.ports import Entropy, WallClock
@@ -27,7 +31,10 @@ _log: Final = logging.getLogger("gatepost.central")
 
 
 class Issuer:
-    """Raises ConfigInvalid for a key that the root does not name and for unusable hosts."""
+    """``note``: where acts of people are kept; the record store's, where it is in this process.
+
+    Raises ConfigInvalid for a key that the root does not name and for unusable hosts.
+    """
 
     def __init__(
         self,
@@ -41,11 +48,13 @@ class Issuer:
         root_files.require(signer, "issuer")
         if config.keys.digest_wrap is None:
             raise ConfigInvalid("keys.digest_wrap: the issuer keeps digest keys under it")
-        wrap_key = read_secret(config.keys.digest_wrap, "digest_wrap")
+        self._wrap_key = read_secret(config.keys.digest_wrap, "digest_wrap")
         self._config = config
         self._log_keys = list(root_files.role("log").keys.values())
         self._clock = clock
-        self._enrolments = Enrolments(config, signer, wrap_key, clock, entropy)
+        self._enrolments = Enrolments(config, signer, self._wrap_key, clock, entropy)
+        self._people = People(config)
+        self.note: Note = self._keep
         self._workloads = Workloads(config, clock)
         path = os.path.join(config.data_directory, "issuer.db")
         self.database = open_database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
@@ -101,9 +110,73 @@ class Issuer:
         now_us = self._clock.wall_us()
         await self.database.write(lambda c: revoked.keep(c, opened, now_us))
 
-    async def digest_key(self, instance: str) -> bytes:
-        """The digest key of ``instance``: for searches by an exact text. Raises Refused."""
-        found = await self.database.read(lambda c: self._enrolments.digest_key(c, instance))
-        if found is None:
+    async def digests(self, request: DigestRequest) -> DigestAnswer:
+        """Digests for a search that the caller has noted and may do. Raises Refused."""
+        content = digests.content_of(request)
+        wrapped = await self.database.read(lambda c: digests.wrapped_keys(c, request))
+        return await self.database.compute(
+            lambda: digests.digests(request, content, wrapped, self._wrap_key)
+        )
+
+    async def digests_for(
+        self, authorization: str | None, why: str | None, request: DigestRequest
+    ) -> DigestAnswer:
+        """The same for a person, an auditor of the tenant; noted first. Raises Refused."""
+        person = self._person(authorization, "auditor", request.tenant, request.region)
+        # Never the text: whoever reads the note could not do anything with a digest either.
+        kind = "body" if request.text is None else "text"
+        parameters = {"by": kind, "instances": str(len(request.instances))}
+        await self.note(
+            Act(
+                tenant=request.tenant,
+                region=request.region,
+                who=person.name,
+                what="digests",
+                why=why,
+                parameters=parameters,
+            )
+        )
+        return await self.digests(request)
+
+    async def destroy_digest_keys(
+        self, authorization: str | None, why: str | None, request: DestroyRequest
+    ) -> DestroyAnswer:
+        """End what can be found by content, for good; an admin of the tenant. Raises Refused."""
+        person = self._person(authorization, "admin", request.tenant, request.region)
+        parameters = {"instances": str(len(request.instances or ()))}
+        if request.ended_before is not None:
+            parameters = {"ended_before": request.ended_before}
+        await self.note(
+            Act(
+                tenant=request.tenant,
+                region=request.region,
+                who=person.name,
+                what="digest_keys.destroy",
+                why=why,
+                parameters=parameters,
+            )
+        )
+        now_us = self._clock.wall_us()
+        answer = await self.database.write(lambda c: digests.destroy(c, request, now_us))
+        # The write-ahead log holds the pages as they were.
+        await self.database.fold()
+        return answer
+
+    async def conflicts(self, authorization: str | None, tenant: str) -> list[Conflict]:
+        """The latest superseded instances that asked; an operator of the tenant. Raises Refused."""
+        person = self._people.authenticate(authorization, "operator")
+        if not person.of_tenant(tenant):
             raise Refused("not_found")
-        return found
+        return await self.database.read(lambda c: conflicts.newest(c, tenant))
+
+    def _person(
+        self, authorization: str | None, role: PersonRole, tenant: str, region: str
+    ) -> Person:
+        person = self._people.authenticate(authorization, role)
+        if not person.of_tenant(tenant) or not self._config.has_place(tenant, region):
+            raise Refused("not_found")
+        return person
+
+    async def _keep(self, act: Act) -> None:
+        now_us = self._clock.wall_us()
+        await self.database.write(lambda c: act_log.keep(c, act, now_us))
