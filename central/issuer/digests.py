@@ -134,7 +134,7 @@ def destroy(connection: sqlite3.Connection, request: DestroyRequest, now_us: int
             "(SELECT max(not_after_us) FROM certificate c WHERE c.instance = instance.instance) < ?"
         )
         values = [_time(request.ended_before or "")]
-    # What is overwritten must not stay in the pages of the file.
+    # What is overwritten must not stay in the pages of the file; builds of SQLite differ in this.
     connection.execute("PRAGMA secure_delete=ON")
     done = connection.execute(
         "UPDATE instance SET digest_key = ?, digest_key_destroyed_us = ?"  # noqa: S608 - as above
