@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from types import FrameType
 
 import anyio
+import msgspec
 import uvicorn
 from litestar import Litestar, Response, get
 from litestar.di import Provide
@@ -91,7 +92,7 @@ def build(
         if issuer is not None or store is not None:
             handlers.append(revocations.handler(config, root_files, issuer, store))
         databases = [service.database for service in services.values()]
-        handlers.append(_readyz(databases))
+        handlers.append(_readyz(databases, one_operator=config.one_operator))
         # From here on the application's own end closes the databases.
         opened.pop_all()
     return web.CentralApp(
@@ -124,13 +125,15 @@ def _provide(service: Service) -> Provide:
     return Provide(provide, sync_to_thread=False, use_cache=True)
 
 
-def _readyz(databases: list[Database]) -> HTTPRouteHandler:
+def _readyz(databases: list[Database], *, one_operator: bool) -> HTTPRouteHandler:
+    ready = msgspec.json.encode({"ready": True, "one_operator": one_operator})
+
     @get("/readyz", include_in_schema=False)
     async def readyz() -> Response[bytes]:
         """Every database answers."""
         for database in databases:
             await database.read(lambda connection: connection.execute("SELECT 1").fetchone())
-        return web.answer(b'{"ready":true}')
+        return web.answer(ready)
 
     return readyz
 
@@ -182,7 +185,7 @@ def serve(config: CentralConfig, *, started: Callable[[str], None] | None = None
 
     ``started`` gets the base URL once requests are accepted. Raises ConfigInvalid.
     """
-    with listen(config.host, config.port) as listener:
+    with listen(config.host, config.listening_port) as listener:
         run(build(config), listener, started)
 
 

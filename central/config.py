@@ -27,6 +27,9 @@ SERVICES: Final[tuple[ServiceName, ...]] = ("issuer", "policy", "records")
 OPERATOR_TENANT: Final = "_operator"
 """Whose acts concern the whole service; as a person's tenant it may act for every tenant."""
 
+_PORT: Final = 4143
+_PORTS_ALONE: Final[dict[ServiceName, int]] = {"records": 4144, "issuer": 4145}
+
 _NAME: Final = re.compile(vocabulary.NAME_PATTERN)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _SCOPE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62}){0,7}")
@@ -126,7 +129,8 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     is the operator's own. ``log_host`` begins every log origin. ``operator_region``: where what
     concerns no tenant is recorded, under the tenant ``_operator``. ``issuer_url``: where the record
     store gets certificates for its own chains if the issuer is another process;
-    ``issuer_ca_file``: the authorities of its https, in PEM, null for the system's.
+    ``issuer_ca_file``: the authorities of its https, in PEM, null for the system's. ``port``: null
+    is 4143, 4144 for the record store alone and 4145 for the issuer alone; 0 picks a free one.
     """
 
     data_directory: str = msgspec.field(
@@ -137,7 +141,7 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     tenants: list[Tenant]
     services: list[ServiceName] = msgspec.field(default_factory=lambda: list(SERVICES))
     host: str = "127.0.0.1"
-    port: int = 4143
+    port: int | None = None
     audience: str = signed_request.AUDIENCE
     log_host: str = "localhost"
     operator_region: str = "central"
@@ -150,6 +154,18 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     hosts: list[Host] = msgspec.field(default_factory=list)
     one_time_tokens: list[OneTimeToken] = msgspec.field(default_factory=list)
     people: list[PersonToken] = msgspec.field(default_factory=list)
+
+    @property
+    def listening_port(self) -> int:
+        """Where this process listens; 0 for a port that the system picks."""
+        alone = _PORTS_ALONE.get(self.services[0]) if len(self.services) == 1 else None
+        return (alone or _PORT) if self.port is None else self.port
+
+    @property
+    def one_operator(self) -> bool:
+        """Whether who runs this process can both certify keys and write the log of what they
+        signed: then records are proof against everybody but that operator."""
+        return {"issuer", "records"} <= set(self.services)
 
     def tenant_of_scope(self, scope: str) -> str | None:
         """The tenant whose policy ``scope`` is, or None."""
@@ -176,8 +192,10 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
         return next((list(t.regions) for t in self.tenants if t.name == tenant), [])
 
 
-def load(path: str) -> CentralConfig:
+def load(path: str, only: ServiceName | None = None) -> CentralConfig:
     """The configuration in ``path``. Relative paths in it start at its own directory.
+
+    ``only``: the one service that this process is; ``services`` may then be left out.
 
     Raises ConfigInvalid naming file, member and remedy.
     """
@@ -190,6 +208,10 @@ def load(path: str) -> CentralConfig:
         config = msgspec.toml.decode(data, type=CentralConfig)
     except UNREADABLE as error:
         raise ConfigInvalid(f"{path}: {error}") from error
+    if only is not None:
+        if config.services not in ([only], list(SERVICES)):
+            raise ConfigInvalid(f"{path}: services: this process is {only} alone; leave it out")
+        config = msgspec.structs.replace(config, services=[only])
     config = _anchored(config, os.path.dirname(os.path.abspath(path)))
     try:
         check(config)
@@ -202,8 +224,13 @@ def check(config: CentralConfig) -> None:
     """Raise ConfigInvalid for values that cannot work together."""
     if not config.services:
         raise ConfigInvalid(f"services: name at least one of {', '.join(SERVICES)}")
-    if not 0 <= config.port <= 65_535:
+    if not 0 <= config.listening_port <= 65_535:
         raise ConfigInvalid(f"port: {config.port} is not between 0 and 65535")
+    if "issuer" in config.services and not config.one_operator and config.keys.log is not None:
+        raise ConfigInvalid(
+            "keys.log: an issuer that runs apart from the record store must not hold its key; "
+            "take it out of this file, and off this machine"
+        )
     _check_tenants(config)
     if config.issuer_url is not None:
         if "issuer" in config.services:

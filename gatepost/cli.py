@@ -18,6 +18,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "drain": ("gatepost.drain:drain", "Ship what dead instances left on a volume."),
     "central": ("gatepost.central:central", "Run the central services."),
     "witness": ("gatepost.witness:witness", "Cosign checkpoints of logs that others keep."),
+    "issuer": ("gatepost.central:issuer", "Run the issuer, apart from the record store."),
     "demo": ("gatepost.demo:demo", "Show the whole system at work, and check it."),
     "up": ("gatepost.up:up", "Keep a whole system running on this machine."),
     "env": ("gatepost.env:env", "Print the variables that point an agent at Gatepost."),

@@ -30,7 +30,7 @@ def load(tmp_path: Path, text: str) -> configuration.CentralConfig:
 
 def test_defaults_are_those_of_one_machine(tmp_path: Path) -> None:
     config = load(tmp_path, MINIMAL)
-    assert (config.host, config.port) == ("127.0.0.1", 4143)
+    assert (config.host, config.listening_port) == ("127.0.0.1", 4143)
     assert config.services == ["issuer", "policy", "records"]
     assert config.policy.head_lifetime_seconds == 4 * 3600
     assert config.roots_directory == str(tmp_path / "roots"), "relative to the file"
@@ -65,6 +65,36 @@ def test_what_cannot_work_is_refused_with_its_place(tmp_path: Path, extra: str, 
     with pytest.raises(ConfigInvalid, match=r"central\.toml") as caught:
         load(tmp_path, text)
     assert said in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("services", "port"),
+    [
+        ('["issuer"]', 4145),
+        ('["records"]', 4144),
+        ('["policy"]', 4143),
+        ('["issuer","policy"]', 4143),
+    ],
+)
+def test_who_runs_apart_has_a_port_of_its_own(tmp_path: Path, services: str, port: int) -> None:
+    config = load(tmp_path, f"services = {services}\n{MINIMAL}")
+    assert config.listening_port == port
+    assert not config.one_operator
+    assert load(tmp_path, f"port = 0\nservices = {services}\n{MINIMAL}").listening_port == 0
+
+
+def test_an_issuer_apart_must_not_hold_the_key_of_the_log(tmp_path: Path) -> None:
+    keys = '\n[keys]\nlog = "log.key"\n'
+    assert load(tmp_path, MINIMAL + keys).one_operator
+    for services in ('["issuer"]', '["issuer", "policy"]'):
+        with pytest.raises(ConfigInvalid, match=r"keys\.log: an issuer that runs apart"):
+            load(tmp_path, f"services = {services}\n{MINIMAL}{keys}")
+    path = str(tmp_path / "central.toml")
+    (tmp_path / "central.toml").write_text(MINIMAL)
+    assert configuration.load(path, "issuer").services == ["issuer"]
+    (tmp_path / "central.toml").write_text(f'services = ["records"]\n{MINIMAL}')
+    with pytest.raises(ConfigInvalid, match="this process is issuer alone"):
+        configuration.load(path, "issuer")
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
