@@ -18,6 +18,7 @@ from gatepost import key_set
 from gatepost.faults import InputOutputError
 from gatepost.key_file import write_secret
 from gatepost.signed_file import write_draft
+from gatepost.terminal import plain
 from gateway import documents, root_draft, seal, wording
 from gateway.errors import DocumentInvalid
 from gateway.io.clock import SystemClock
@@ -120,7 +121,7 @@ def _draft(out: Path, plan: Path, *, as_json: bool) -> None:
         click.echo(msgspec.json.encode(words))
         return
     for line in wording.told(documents.ROOT, payload, None):
-        click.echo(line)
+        click.echo(plain(line))
     click.echo(
         f"wrote {out}, fingerprint {seal.sha256_text(payload)}; now each holder of the root role"
         f" signs it:\n  gatepost keys sign {out} --key THEIR.key"

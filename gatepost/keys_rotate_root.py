@@ -14,6 +14,7 @@ import msgspec
 
 from gatepost.faults import InputOutputError
 from gatepost.signed_file import read_roots, write_draft
+from gatepost.terminal import plain
 from gateway import documents, root_draft, wording
 from gateway.errors import DocumentInvalid
 from gateway.io.clock import SystemClock
@@ -88,7 +89,7 @@ def rotate_root(
         click.echo(msgspec.json.encode(words))
         return
     for line in wording.told(documents.ROOT, payload, before):
-        click.echo(line)
+        click.echo(plain(line))
     click.echo(
         f"wrote {out}; now {before.roles.root.threshold} holders of root {before.version} and"
         f" {draft.roles.root.threshold} of root {draft.version}, who may be the same, sign it:\n"

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from gatepost.spool_place import FILES, Place, find_place, place_options, progress, reading
 from gatepost.terminal import cell
+from gateway.evidence import Auditor
 from gateway.verdicts import Tally, Verdict
 from spool import audit, entitlement
 from spool.audit import InstanceAudit, shown_keys
@@ -107,9 +108,17 @@ def _report(place: Place, homes: list[Home], root: str | None) -> SpoolReportOnD
     total = 2 * sum(home.segment_bytes for home in homes)
     with progress("verifying", total) as advance, reading(place.root):
         instances = [_audited(home, root, root_lines, advance) for home in homes]
-    return SpoolReportOnDisk(
-        root=root, instances=instances, notes=[_INTEGRITY_ONLY] if root is None else []
-    )
+    notes = [_INTEGRITY_ONLY] if root is None else _custody(root, root_lines)
+    return SpoolReportOnDisk(root=root, instances=instances, notes=notes)
+
+
+def _custody(root: str, root_lines: list[bytes]) -> list[str]:
+    """Who keeps the keys, as the newest root says that chains from ``root``."""
+    auditor = Auditor(root)
+    for line in root_lines:
+        auditor.add(line)
+    custody = auditor.report().custody
+    return [] if custody is None else [f"custody of the root: {custody}"]
 
 
 def _audited(

@@ -48,7 +48,17 @@ def told(payload_type: str, payload: bytes, before: Root | None) -> list[str]:
 
 
 def expiry_us(payload_type: str, payload: bytes) -> int | None:
-    """When the document ends, in µs since 1970; None for one that does not end."""
+    """When the document ends, in µs since 1970; None for one that does not end.
+
+    Raises DocumentInvalid as ``told`` does.
+    """
+    try:
+        return _ends_us(payload_type, payload)
+    except ValueError as error:
+        raise DocumentInvalid("unreadable", str(error)) from error
+
+
+def _ends_us(payload_type: str, payload: bytes) -> int | None:
     if payload_type == documents.ROOT:
         return time_micros(roots.decode_root(payload).expires)
     if payload_type == documents.BUNDLE:
@@ -85,6 +95,8 @@ def _bundle(payload: bytes) -> list[str]:
     if bundle.spec != issuing.SPEC or bundle.engine != policy.ENGINE:
         raise DocumentInvalid("incompatible", f"bundle spec {bundle.spec}, engine {bundle.engine}")
     run_self_tests(compile_policy(bundle.policy))
+    for moment in (bundle.issued, bundle.not_before, bundle.expires):
+        time_micros(moment)
     rules = [
         *(f"grant {one.id}: {_listed(one.actions)}" for one in bundle.policy.grants),
         *(
@@ -134,6 +146,8 @@ def _statement(payload: bytes) -> list[str]:
 
 def _certificate(payload: bytes) -> list[str]:
     found = documents.decode_exact(payload, KeyCert)
+    for moment in (found.issued, found.not_before, found.not_after):
+        time_micros(moment)
     proof = found.attestation
     return [
         f"key certificate {found.serial} of {found.kid}",
@@ -145,6 +159,8 @@ def _certificate(payload: bytes) -> list[str]:
 
 def _head(payload: bytes) -> list[str]:
     found = documents.decode_exact(payload, PolicyHead)
+    for moment in (found.issued, found.expires):
+        time_micros(moment)
     lock = [] if found.lock is None else [f"LOCKED: {found.lock.reason}"]
     return [
         f"policy head of {found.scope}, version {found.version}, epoch {found.epoch}",

@@ -360,6 +360,23 @@ def test_a_set_for_development_says_so(tmp_path: Path) -> None:
     assert "never overwritten" in again.err
 
 
+def test_what_services_signed_is_shown_and_held_against_the_root(tmp_path: Path) -> None:
+    root, certificate = tmp_path / "root.json", tmp_path / "certificate.json"
+    root.write_bytes(exports.root(1, "development").envelope)
+    certificate.write_bytes(exports.Writer().certificate())
+    shown = gatepost("keys", "show", certificate, "--root", root)
+    assert shown.code == 0, shown.err
+    assert "key certificate" in shown.out
+    assert "wants for the role issuer: enough" in shown.out
+    assert "custody: development" in shown.out
+    forged = exports.Writer().certificate(None, exports.OTHER)
+    certificate.write_bytes(forged)
+    refused = gatepost("keys", "show", certificate, "--root", root)
+    assert refused.code == 1
+    assert "no role here has it" in refused.err
+    assert gatepost("keys", "show", certificate).code == 1, "no root says who may certify"
+
+
 @pytest.mark.parametrize("arguments", [(), ("a.key", "--root", "x"), ("--root", "x")])
 def test_init_does_one_thing_at_a_time(arguments: tuple[str, ...]) -> None:
     assert gatepost("keys", "init", *arguments).code == 2

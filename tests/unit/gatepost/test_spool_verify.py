@@ -50,11 +50,12 @@ def test_with_a_root_the_keys_are_held_against_it(specimen: Specimen) -> None:
     assert ended.code == 0
     (found,) = states(ended).values()
     assert (found["roots"], found["entitlement"]) == ("true", "true")
-    assert (ended.json["root"], ended.json["notes"]) == (PIN, [])
+    assert (ended.json["root"], ended.json["notes"]) == (PIN, ["custody of the root: offline"])
     other = verify(specimen, "--root", "sha256:" + "0" * 64, "--roots", specimen.roots, "--json")
     assert other.code == 1
     (found,) = states(other).values()
     assert (found["roots"], found["signatures"]) == ("false", "true")
+    assert other.json["notes"] == []
     without = verify(specimen, "--root", PIN, "--json")
     assert without.code == 1, "no root document is no trust"
 
