@@ -57,8 +57,8 @@ ALL = json.dumps({"grants": [{"id": "all", "actions": ["*"]}]})
 class SlowClock(Clock):
     """A clock that moves while code runs: ``slow_us`` is added, beside the loop's time."""
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, began_seconds: float) -> None:
+        super().__init__(began_seconds)
         self.slow_us = 0
 
     def mono_us(self) -> int:
@@ -182,7 +182,7 @@ class Place:
         self.label: Callable[[CallView], Label] = label_of
         self.identifier = identity_world.identifier()
         self.tally = Tally()
-        self.clock = SlowClock()
+        self.clock = SlowClock(self.spool_opened_at)
         self.faults: list[tuple[str, BaseException]] = []
         self.decided: list[record.Decision] = []
         self.in_flight = InFlight(key_usable=lambda: self.key_usable)

@@ -195,10 +195,14 @@ class Source:
 
 
 class Clock:
-    """Wall and monotonic time that follow the loop; ``wall_offset_us`` is the clock's error."""
+    """Wall and monotonic time that follow the loop; ``wall_offset_us`` is the clock's error.
 
-    def __init__(self) -> None:
+    ``began_seconds``: the loop's time that is T0; a real loop's is the machine's uptime.
+    """
+
+    def __init__(self, began_seconds: float = 0.0) -> None:
         self.wall_offset_us = 0
+        self._began_seconds = began_seconds
 
     def wall_us(self) -> int:
         return T0 + self.mono_us() + self.wall_offset_us
@@ -210,7 +214,7 @@ class Clock:
         return None
 
     def mono_us(self) -> int:
-        return round(anyio.current_time() * SECOND)
+        return round((anyio.current_time() - self._began_seconds) * SECOND)
 
     def boot_id(self) -> str | None:
         return None
