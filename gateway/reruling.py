@@ -51,7 +51,7 @@ from gateway.target import Named, named
 from gateway.truth import Truth
 
 _NAMES: Final = frozenset({"model.requested", "model.tool", "model.tool_server", "agent.id"})
-"""Members that choose the candidate rules, and can be cut where the call is denied."""
+"""Members that choose the candidate rules, and stand cut in denials of earlier versions."""
 
 
 class Rerun(msgspec.Struct, frozen=True, kw_only=True):

@@ -163,7 +163,9 @@ class _Bench:
             parent=self._known.parent,
         )
         draft, too_long = self._draft(subject, verdict)
-        if too_long is not None and isinstance(verdict, Permit):
+        decided = self._known.refused is None and verdict.ruling.reason != _GROUP_DENIED
+        if too_long is not None and decided:
+            # Also instead of a denial: rules were chosen by a name that no record could show.
             verdict, detail = self._refusal("value_too_long"), too_long
             draft, _ = self._draft(subject, verdict)
         return Ruling(verdict=verdict, draft=draft, call=call, detail=detail)

@@ -96,6 +96,7 @@ REFUSED = {
     "large": Refused(code="body_too_large", body=chat("x" * 70_000)),
     "encoded": Refused(code="content_encoding_unsupported", head=ENCODED),
     "long model": Refused(code="value_too_long", body=chat(model="m" * 200)),
+    "long model denied": Refused(code="value_too_long", text=NO_GRANT, body=chat(model="m" * 200)),
     "policy empty": Refused(code="policy_unavailable", prepare=without_policy),
     "policy expired": Refused(code="policy_expired", prepare=expire),
     "policy locked": Refused(code="policy_locked", prepare=locked),

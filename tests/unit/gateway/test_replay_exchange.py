@@ -27,7 +27,8 @@ from tests.unit.gateway.world_builder import (
 
 NOT_BY_RULES = {
     "identity", "peer", "two identities", "not JSON", "empty", "duplicate keys", "large", "encoded",
-    "long model", "policy empty", "policy expired", "policy locked", "unknown tool",
+    "long model", "long model denied", "policy empty", "policy expired", "policy locked",
+    "unknown tool",
 }  # fmt: skip
 FACTS = json.dumps(
     {
