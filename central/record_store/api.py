@@ -24,6 +24,7 @@ from central.record_store.export import Pinned
 from central.record_store.filters import Query, read_query
 from central.record_store.instances import InstanceItem
 from central.record_store.query import Page, RecordDetail
+from central.record_store.reconcile import Reconciliation
 from central.record_store.senders import Call
 from central.record_store.service import Place, RecordStore
 from gateway import limits
@@ -31,6 +32,9 @@ from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _NAME_BYTES_MAX: Final = 128
+_RECONCILE_OPTIONS: Final = frozenset({"older_than_seconds"})
+_SECONDS_DIGITS_MAX: Final = 9
+"""Thirty years."""
 _EXPORT_OPTIONS: Final = frozenset({"complete", "from"})
 
 
@@ -98,6 +102,22 @@ async def instances(
     """Every instance: state, head, gaps, last seen."""
     place, _ = await _asked(request, record_store, "instances.list")
     return await record_store.instances(place)
+
+
+@get("/v1/reconcile")
+async def reconcile(
+    request: web.HttpRequest, record_store: NamedDependency[RecordStore]
+) -> Reconciliation:
+    """Certificates without chains, decisions without completions, counters that do not fit the
+    records, and holes. ``older_than_seconds`` (3600): younger ones may still come."""
+    act, _ = _read(request, record_store, "records.reconcile", _RECONCILE_OPTIONS)
+    if act.parameters.keys() - _RECONCILE_OPTIONS - {"tenant", "region"}:
+        raise Refused("bad_filter", "takes older_than_seconds, region and tenant")
+    text = act.parameters.get("older_than_seconds", str(int(limits.CALL_SECONDS_MAX)))
+    if not (text.isascii() and text.isdigit() and len(text) <= _SECONDS_DIGITS_MAX):
+        raise Refused("bad_filter", "older_than_seconds is a number of seconds")
+    await record_store.note(act)
+    return await record_store.reconcile(Place(act.tenant, act.region), int(text))
 
 
 @get("/v1/exports")
@@ -227,5 +247,6 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     detail,
     proof,
     instances,
+    reconcile,
     exports,
 ]

@@ -195,6 +195,11 @@ CREATE INDEX IF NOT EXISTS record_outcome
     ON record (log, outcome, time_us, leaf_index) WHERE outcome IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_grade
     ON record (log, grade, time_us, leaf_index) WHERE grade IS NOT NULL;
+CREATE INDEX IF NOT EXISTS record_tally
+    ON record (log, instance, kind, outcome, seq) WHERE kind IN ('decision', 'completion');
+CREATE INDEX IF NOT EXISTS record_expecting
+    ON record (log, time_us, id, instance, seq, kind, stage, outcome)
+    WHERE kind = 'decision' AND stage = 'request' AND outcome IN ('allow', 'error_open');
 CREATE INDEX IF NOT EXISTS record_counters
     ON record (log, instance, seq) WHERE kind IN ('heartbeat', 'seal');
 CREATE INDEX IF NOT EXISTS record_policy

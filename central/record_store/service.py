@@ -40,6 +40,7 @@ from central.record_store.instances import InstanceItem
 from central.record_store.keyring import Keyring
 from central.record_store.logs import Log, Logbook, find_log
 from central.record_store.query import Page, RecordDetail
+from central.record_store.reconcile import Reconciliation, reconcile
 from central.record_store.register import Register
 from central.record_store.revocations import RevokedLeaf
 from central.record_store.senders import Authenticated, Call, authenticate
@@ -216,6 +217,13 @@ class RecordStore:
     async def instances(self, place: Place) -> list[InstanceItem]:
         now_us = self._clock.wall_us()
         return await self.database.read(lambda c: instances.instances(c, _log(c, place), now_us))
+
+    async def reconcile(self, place: Place, older_than_seconds: int) -> Reconciliation:
+        """What of one log does not fit the rest."""
+        now_us = self._clock.wall_us()
+        return await self.database.read(
+            lambda c: reconcile(c, _log(c, place), older_than_seconds, now_us)
+        )
 
     # -- what is published of a log --------------------------------------------------------
 
