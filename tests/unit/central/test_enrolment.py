@@ -6,21 +6,30 @@ import base64
 import itertools
 import sqlite3
 from collections.abc import Iterator
+from pathlib import Path
 
+import anyio
 import msgspec
 import pytest
 
+from central.issuer.service import Issuer
+from central.keys import RootFiles
 from gateway import attestation, documents, seal
 from gateway.attestation import EnrolAnswer
 from gateway.documents import Enrol, EnrolAttestation
+from gateway.errors import ConfigInvalid
 from gateway.timestamp import time_micros, time_text
 from tests.unit.central.deployment import (
     HOST_KEY,
     ISSUER_KEY,
     NOW_US,
+    CountedEntropy,
     Daemon,
     Deployment,
+    HandClock,
+    configuration,
 )
+from tests.unit.gateway.test_seal import SMALL_ORDER
 
 ISSUERS = {ISSUER_KEY.kid: ISSUER_KEY.public}
 _numbers = itertools.count(10)
@@ -225,6 +234,26 @@ def test_a_one_time_token_registers_one_host_key(deployment: Deployment, fresh: 
     assert register(deployment, "gpo_laptop", laptop) == (201, ""), "the answer may be lost"
     assert register(deployment, "gpo_laptop", thief) == (403, "attestation_invalid")
     assert enrol(fresh, token(fresh, fresh.enrolment(fresh.nonce()), laptop)) == (201, "")
+
+
+@pytest.mark.parametrize("encoded", SMALL_ORDER)
+def test_a_host_key_of_small_order_is_never_registered(
+    deployment: Deployment, tmp_path: Path, encoded: str
+) -> None:
+    pub = base64.b64encode(bytes.fromhex(encoded)).decode()
+    spent = register(deployment, "gpo_laptop", seal.Signer(b"q" * 32), pub=pub)
+    assert spent == (422, "key_refused")
+    config = configuration(tmp_path, ["issuer"])
+    hosts = [msgspec.structs.replace(config.hosts[0], pub=pub)]
+    made = Issuer(
+        msgspec.structs.replace(config, hosts=hosts),
+        RootFiles(config.roots_directory, None),
+        HandClock(),
+        CountedEntropy(),
+    )
+    with pytest.raises(ConfigInvalid, match="hosts: key"):
+        anyio.run(made.start)
+    made.database.close()
 
 
 def test_digest_keys_are_kept_wrapped(deployment: Deployment, fresh: Daemon) -> None:
