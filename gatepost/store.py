@@ -12,6 +12,10 @@ import click
 from gatepost.lazy_group import LazyGroup
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "log-keys": (
+        "gatepost.store_log_keys:log_keys",
+        "Print the keys that a witness needs.",
+    ),
     "reopen-log": (
         "gatepost.store_reopen:reopen_log",
         "Open the next log after leaves were lost.",
