@@ -18,6 +18,7 @@ import base64
 import binascii
 import hashlib
 import hmac
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -108,9 +109,14 @@ def public_key(text: str) -> bytes:
     key = unbase64(text, "key")
     if len(key) != PUBLIC_KEY_BYTES:
         raise DocumentInvalid("key", f"a public key has {PUBLIC_KEY_BYTES} bytes, not {len(key)}")
-    if not bindings.crypto_core_ed25519_is_valid_point(key):
+    if not _is_point(key):
         raise DocumentInvalid("key", "the public key is not a point of the prime-order group")
     return key
+
+
+@lru_cache(maxsize=256)  # a handful of roles, and the instances that are heard at a time
+def _is_point(key: bytes) -> bool:
+    return bindings.crypto_core_ed25519_is_valid_point(key)
 
 
 def verify(framed: bytes, signature: bytes, public: bytes) -> bool:
