@@ -81,8 +81,8 @@ class Campaign:
 
     def _check(self, pool: ThreadPoolExecutor, unmodified: Path, seeds: set[int]) -> None:
         """The unmodified source has to pass on ``seeds``."""
-        # The largest worlds are last among the fixed seeds.
-        order = [seed for seed in reversed(self._seeds) if seed in seeds]
+        # The largest worlds are the first of the fixed seeds.
+        order = [seed for seed in self._seeds if seed in seeds]
         trials = pool.map(lambda seed: trial.run(unmodified, (seed,), self._limits), order)
         for seed, done in zip(order, trials, strict=True):
             problem = _problem(done)

@@ -49,6 +49,8 @@ HOST_SEED: Final = b"h" * 32
 BUNDLE_KEY: Final = seal.Signer(b"b" * 32)
 
 _SEEDS: Final = {"issuer": b"i" * 32, "log": b"l" * 32, "policy_head": b"p" * 32}
+LOG_KEY: Final = seal.Signer(_SEEDS["log"])
+REVOCATION_KEY: Final = seal.Signer(b"v" * 32)
 _YEAR_US: Final = 365 * 86_400_000_000
 _BODY_BYTES_MAX: Final = 32 * 1024 * 1024
 _WORK_SECONDS: Final = 0.002
@@ -56,8 +58,8 @@ _WORK_SECONDS: Final = 0.002
 
 def root_document() -> issuing.Issued:
     """Root 1: a key per role, everything with threshold 1."""
-    root_key, revocation = seal.Signer(b"r" * 32), seal.Signer(b"v" * 32)
-    signers = {"root": root_key, "bundle": BUNDLE_KEY, "revocation": revocation}
+    root_key = seal.Signer(b"r" * 32)
+    signers = {"root": root_key, "bundle": BUNDLE_KEY, "revocation": REVOCATION_KEY}
     signers |= {name: seal.Signer(seed) for name, seed in _SEEDS.items()}
     return issuing.build_root(
         version=1,
@@ -142,6 +144,9 @@ class InlineDatabase(Database):
 class Central:
     """The services of one world. ``duplicate_rate``: requests that are delivered twice.
 
+    After a restore, ``gone``: ids of records that nobody has any more; ``acknowledged``: the last
+    seq that the store had of an instance before.
+
     ``shipping`` is told of each body of records as it arrives, before anything is done with it.
     """
 
@@ -151,6 +156,8 @@ class Central:
         self.databases: dict[str, InlineDatabase] = {}
         self.duplicate_rate = 0.0
         self.duplicates = 0
+        self.gone: set[str] = set()
+        self.acknowledged: dict[str, int] = {}
         self.faults: list[Exception] = []
         self.shipping: Callable[[bytes], None] = lambda body: None
         self._chance = chance
@@ -249,7 +256,10 @@ class Central:
         return self.databases["records"].connection.execute(sql, values).fetchall()
 
     def keeps(self, record_id: str) -> bool:
-        return bool(self.rows("SELECT 1 FROM record WHERE id = ?", record_id))
+        """Whether the store has it, or had it before a restore and nobody else has it now."""
+        return record_id in self.gone or bool(
+            self.rows("SELECT 1 FROM record WHERE id = ?", record_id)
+        )
 
 
 _PEER: Final = Peer(listener="central", kind="tcp", uid=None, agent=None, attested_by=None)

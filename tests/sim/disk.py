@@ -42,6 +42,7 @@ class Faults:
 
     ``cut_before``: the power fails before the next operation that is one of these moments, on a
     path that begins with ``cut_under``, has any effect; ``cut_skips`` of them pass.
+    ``read_error_at``: that read, or the first one behind it of a path under ``read_error_under``.
     ``write_errno``: what the write says; None for one that writes nothing and says so by its
     count. ``syncs_lie`` and ``directory_syncs_lie`` are mutants of the disk: they prove that a test
     would notice a missing sync.
@@ -55,6 +56,7 @@ class Faults:
     write_error_at: int | None = None
     write_errno: int | None = errno.EIO
     read_error_at: int | None = None
+    read_error_under: str = "/"
     short_counts: bool = False
     capacity_bytes: int | None = None
     operation_seconds: float = 0.0001
@@ -62,6 +64,14 @@ class Faults:
     queue_seconds: float = 0.0
     syncs_lie: bool = False
     directory_syncs_lie: bool = False
+
+    def fails_read(self, number: int, path: str) -> bool:
+        """Whether the ``number``-th read is the one that fails."""
+        at = self.read_error_at
+        if at is None or number < at or not path.startswith(self.read_error_under):
+            return False
+        self.read_error_at = None
+        return True
 
 
 class SimDisk:
@@ -80,6 +90,7 @@ class SimDisk:
         self.writes = 0
         self.reads = 0
         self.name_changes = 0
+        self.name_syncs = 0
         self.write_errors = 0
         self.read_errors = 0
         self.syncs_after_error = 0
@@ -100,7 +111,7 @@ class SimDisk:
 
     async def run(self, work: Callable[[FileSystem], ResultT]) -> ResultT:
         """Run ``work`` inline, then sleep as long as a real disk would have taken."""
-        self._turn = self._turn or anyio.Lock()
+        self._turn = self._turn or anyio.Lock(fast_acquire=True)
         async with self._turn:
             with anyio.CancelScope(shield=True):
                 queue_seconds = self.faults.queue_seconds
@@ -159,6 +170,7 @@ class SimDisk:
         self.step("names" if mine else "other", directory, self.faults.flush_seconds)
         if self.faults.directory_syncs_lie:
             return
+        self.name_syncs += 1
         for change in mine:
             change.apply(self._durable)
         self._changes = [change for change in self._changes if parent(change.path) != directory]

@@ -52,7 +52,8 @@ class DurableIndex:
 
     ``decisions``: id → name of the call; ``names``: names of decided calls; ``last_seq``: by
     instance; ``frame_bytes``: by instance and seq, what a record takes in its segment;
-    ``frames``: where each record stands.
+    ``frames``: where each record stands; ``known``: ids of all that were durable at some time;
+    ``behind_seals``: instance and seq of what follows the last record of a chain.
     """
 
     def __init__(self, disk: SimDisk, root: str) -> None:
@@ -62,12 +63,21 @@ class DurableIndex:
         self.frame_bytes: dict[str, dict[int, int]] = {}
         self.ids: dict[str, dict[int, str]] = {}
         self.frames: list[Frame] = []
+        self.known: set[str] = set()
+        self.behind_seals: list[tuple[str, int]] = []
+        self._sealed: set[str] = set()
         self._disk = disk
         self._root = root
         self._read_to: dict[str, int] = {}
+        self._seen: tuple[int, int] | None = None
 
     def refresh(self) -> None:
         """Read what has become durable since the last time."""
+        # Nothing else makes anything durable.
+        seen = (self._disk.syncs, self._disk.name_syncs)
+        if seen == self._seen:
+            return
+        self._seen = seen
         for path, data in self._disk.durable_files().items():
             if not path.startswith(self._root):
                 continue
@@ -91,8 +101,13 @@ class DurableIndex:
             self._read_to[path] = end
 
     def _note(self, instance: str, head: _Head) -> None:
+        self.known.add(head.id)
         self.last_seq[instance] = max(head.chain.seq, self.last_seq.get(instance, -1))
         self.ids.setdefault(instance, {})[head.chain.seq] = head.id
+        if instance in self._sealed:
+            self.behind_seals.append((instance, head.chain.seq))
+        if head.kind == "seal":
+            self._sealed.add(instance)
         if head.kind == "decision":
             name = name_of(head.trace)
             self.decisions[head.id] = name

@@ -54,7 +54,7 @@ class SimFile:
         disk = self._disk
         disk.check_power()
         disk.reads += 1
-        if disk.reads == disk.faults.read_error_at:
+        if disk.faults.fails_read(disk.reads, self._path):
             disk.read_errors += 1
             raise OSError(errno.EIO, _TEXTS[errno.EIO])
         left = max(0, min(length, len(self._inode.written) - offset))

@@ -25,7 +25,7 @@ from tests.sim.weather import AGENT_PORT, AGENT_SOCKET
 _PATIENCE_SECONDS: Final = 150.0
 _CODE: Final = re.compile(rb'"code":"([a-z_]+)"')
 _LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
-_OURS: Final = frozenset({"draining", "too_busy", "identity_rate_limited"})
+_OURS: Final = frozenset({"draining", "too_busy", "identity_rate_limited", "no_key"})
 """Codes of the daemon's own condition, which may come before any other."""
 _CHAT: Final = "POST /openai/v1/chat/completions HTTP/1.1"
 _BODY: Final = b'{"model":"sim-a-999999","messages":[]}'

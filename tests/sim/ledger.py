@@ -93,8 +93,9 @@ class Ledger:
     """Everything that was seen. ``answered``: decision → status; ``answered_under``: decision →
     version of the policy in force then; ``turned_away``: answers without a decision, by life;
     ``crashes``: by the operation before which they came; ``rotten``: by
-    instance and seq; ``alarmed``: instances of which a daemon's
-    status said so."""
+    instance and seq; ``alarmed``: instances of which a daemon's status said so; ``gone``: ids by
+    instance and seq of what a restored store lost and nobody else has, ``gone_names`` of the
+    calls."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
@@ -103,6 +104,8 @@ class Ledger:
     violations: list[Violation] = field(default_factory=list)
     rotten: dict[tuple[str, int], Rotten] = field(default_factory=dict)
     alarmed: set[str] = field(default_factory=set)
+    gone: dict[tuple[str, int], str] = field(default_factory=dict)
+    gone_names: set[str | None] = field(default_factory=set)
     crashes: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 

@@ -28,6 +28,7 @@ from tests.sim.central import HOST_SEED, ONE_TIME, Central
 from tests.sim.clock import SimClock
 from tests.sim.configuration import HOST_KEY, SPOOL, SPOOL_BYTES_MAX, TOKEN
 from tests.sim.disk import Faults, Moment, PowerCut, SimDisk
+from tests.sim.durable import DurableIndex
 from tests.sim.entropy import SeededEntropy
 from tests.sim.ledger import Ledger
 from tests.sim.net import DaemonNetwork, Host, Sending, SimNetwork
@@ -37,7 +38,7 @@ from tests.sim.watch import Watch
 from tests.sim.weather import AGENT_PORT, AGENT_SOCKET
 
 _STALLED_SECONDS: Final = 0.2
-_AUDITED_SHARE: Final = 0.2
+_AUDITED_SHARE: Final = 0.1
 """How often somebody looks at the volume between two lives."""
 _FAULTS_OF_OURS: Final = frozenset({"exchange_failed", "forward_failed", "connection_failed"})
 
@@ -150,7 +151,8 @@ class Node:
             code = None
             ledger.crashes[disk.cut_at or "now"] += 1
         self._crash_scope = self.daemon = None
-        self.started = anyio.Event()
+        if self.started.is_set():
+            self.started = anyio.Event()
         self.last_code = code
         host.kill(cleanly=True)
         if code is not None:
@@ -200,7 +202,8 @@ class Node:
         ]
         if code == EXIT_DRAINED and unsent:
             self._ledger.violate("exit", f"exit 0, not in the store: {unsent[:3]}")
-        if code == EXIT_UNSENT and not left:
+        # What could not be read may hold something.
+        if code == EXIT_UNSENT and not left and not self.disk.read_errors:
             self._ledger.violate("exit", "exit 75, and nothing is left in the spool")
         # A disk that stalls for longer than the grace period has failed, too.
         sound = not self.disk.write_errors and self.disk.faults.flush_seconds < _STALLED_SECONDS
@@ -210,6 +213,8 @@ class Node:
             self._ledger.violate("exit", "exit 78, and every file could be read")
         if code not in (EXIT_DRAINED, EXIT_UNSENT, EXIT_DISK_FAILED, EXIT_CONFIGURATION):
             self._ledger.violate("exit", f"exit {code}")
+        for instance, seq in watch.index.behind_seals:
+            self._ledger.violate("exit", f"{instance}: seq {seq} follows the seal")
         self._ledger.counts[f"exit {code}"] += 1
 
     # -- what may be asked
@@ -235,6 +240,11 @@ class Node:
     def up_seconds(self) -> float:
         """For how long the present life has taken calls."""
         return anyio.current_time() - self.up_since if self.started.is_set() else 0.0
+
+    @property
+    def down_seconds(self) -> float:
+        """For how long no life has taken calls, since one last began to; 0 while one does."""
+        return 0.0 if self.started.is_set() else anyio.current_time() - self.up_since
 
     @property
     def clock_behind_seconds(self) -> float:
@@ -291,8 +301,15 @@ class Node:
         self.disk.faults.write_errno = code
         self.disk.faults.write_error_at = self.disk.writes + 1
 
-    def fail_next_read(self) -> None:
-        self.disk.faults.read_error_at = self.disk.reads + 1
+    def fail_next_read(self, under: str, skips: int) -> None:
+        self.disk.faults.read_error_under = under
+        self.disk.faults.read_error_at = self.disk.reads + 1 + skips
+
+    def held(self) -> set[str]:
+        """Ids of the records that are durable on the disk now."""
+        index = DurableIndex(self.disk, SPOOL)
+        index.refresh()
+        return index.known
 
     def rot(self) -> None:
         if self.daemon is not None and self.watch is not None and not self.disk.dead:

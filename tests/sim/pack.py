@@ -1,8 +1,9 @@
-"""The rule pack of simulated daemons: really loaded, once in each process that runs worlds.
+"""Rule pack and policies of simulated daemons: really loaded and compiled, once in each process.
 
-A life of a daemon lasts for a few calls, and most of the CPU of a start went into reading the
-pack. Nothing of it is simulated (a file of this package, and hyperscan's own database), and a
-loaded classifier keeps nothing of one call for the next, so lives may share it.
+A life of a daemon lasts for a few calls, and most of the CPU of a start went into reading the pack
+and compiling the policy that the one before had. Nothing of either is simulated, neither keeps
+anything of one call for the next, and so lives may share them. Signatures, digests and self-tests
+of a policy are checked at every start as ever.
 """
 
 from __future__ import annotations
@@ -11,27 +12,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
+import msgspec
+
 from gateway.classify.classifier import Classifier
+from gateway.policy import Policy
+from gateway.table import Table, compile_policy
+from policy_cache import trusted
 from sidecar import call_path
 from sidecar.classifying import load_classifier
 from sidecar.config import Classification
 
-_NAME: Final = "load_classifier"
+_LOAD: Final = "load_classifier"
+_COMPILE: Final = "compile_policy"
 _loaded: dict[Classification, Classifier] = {}
+_compiled: dict[bytes, Table] = {}
+
+
+async def _load_once(settings: Classification, *, threads: bool) -> Classifier:
+    if settings not in _loaded:
+        _loaded[settings] = await load_classifier(settings, threads=threads)
+    return _loaded[settings]
+
+
+def _compile_once(policy: Policy) -> Table:
+    key = msgspec.json.encode(policy)
+    if key not in _compiled:
+        _compiled[key] = compile_policy(policy)
+    return _compiled[key]
 
 
 @contextmanager
 def shared_packs() -> Iterator[None]:
-    """While this lasts, a pack that was loaded before is not loaded again."""
-    assert getattr(call_path, _NAME) is load_classifier
-
-    async def load_once(settings: Classification, *, threads: bool) -> Classifier:
-        if settings not in _loaded:
-            _loaded[settings] = await load_classifier(settings, threads=threads)
-        return _loaded[settings]
-
-    setattr(call_path, _NAME, load_once)
+    """While this lasts, a pack or policy that was there before is not loaded or compiled again."""
+    assert getattr(call_path, _LOAD) is load_classifier
+    assert getattr(trusted, _COMPILE) is compile_policy
+    setattr(call_path, _LOAD, _load_once)
+    setattr(trusted, _COMPILE, _compile_once)
     try:
         yield
     finally:
-        setattr(call_path, _NAME, load_classifier)
+        setattr(call_path, _LOAD, load_classifier)
+        setattr(trusted, _COMPILE, compile_policy)

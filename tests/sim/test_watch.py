@@ -17,7 +17,7 @@ from tests.sim.disk import SimDisk
 from tests.sim.entropy import SeededEntropy
 from tests.sim.ledger import Ledger
 from tests.sim.left_behind import ROOT, put_segment
-from tests.sim.records import sealed_records
+from tests.sim.records import draft, instance_id, seal_draft, sealed_records, sealer
 from tests.sim.rot import spoil
 from tests.sim.watch import Watch
 
@@ -50,3 +50,12 @@ def test_a_record_that_was_never_durable_is_noticed_as_it_arrives(files: Path) -
     watch, _ = _watch(files, disk, ledger)
     watch.shipping(_body(sealed_records(4)))
     assert [one.checker for one in ledger.violations] == ["durable"]
+
+
+def test_a_record_that_follows_the_seal_is_noticed(files: Path) -> None:
+    disk, chain = SimDisk(), sealer()
+    records = [chain.seal(one) for one in (draft("first"), seal_draft(), draft("late"))]
+    put_segment(disk, records)
+    watch, _ = _watch(files, disk, Ledger())
+    watch.index.refresh()
+    assert watch.index.behind_seals == [(instance_id(1), 2)]

@@ -36,6 +36,8 @@ _NOTES: Final = (
     *("/settled.json", "/settled.json.tmp"),
     *("/log-seen.json", "/log-seen.json.tmp"),
 )
+_CONTRADICTION: Final = "/contradiction-"
+"""What begins the name of two checkpoints that a store could not both mean."""
 _INTERIM: Final = b"HTTP/1.1 1"
 
 
@@ -61,6 +63,7 @@ class Watch:
         self.damaged_records: Callable[[], int] = lambda: 0
         self._damaged = 0
         self._name_changes = -1
+        self._grown = (-1, -1)
         self._life = life
         self._disk = disk
         self._root = root
@@ -107,17 +110,19 @@ class Watch:
         for line in gzip.decompress(body).splitlines():
             payload = base64.b64decode(msgspec.json.decode(line, type=_Line).payload)
             record_id = msgspec.json.decode(payload, type=_Payload).id
-            # A batch that was read before the rot, and is still tried, arrives whole.
-            rotten = any(one.id == record_id for one in self._ledger.rotten.values())
-            if not (self._is_safe(record_id) or rotten or self.index.holds(payload)):
+            if not (self._is_safe(record_id) or self.index.holds(payload)):
                 text = f"record {record_id} is shipped and is not durable"
                 self._ledger.violate("durable", text)
 
-    def _is_safe(self, decision_id: str) -> bool:
-        if decision_id in self.index.decisions:
+    def _is_safe(self, record_id: str) -> bool:
+        """Whether this record is durable, or was once: in the store, or rotten since then. A batch
+        that was read before the rot, and is still tried, arrives whole."""
+        if record_id in self.index.known:
             return True
         self.index.refresh()
-        return decision_id in self.index.decisions or self._central.keeps(decision_id)
+        if record_id in self.index.known or self._central.keeps(record_id):
+            return True
+        return any(one.id == record_id for one in self._ledger.rotten.values())
 
     def worked(self) -> None:
         """A piece of disk work is done."""
@@ -125,6 +130,10 @@ class Watch:
         if not self.is_built():
             return  # a power cut brings removed names back, until the start has removed them again
         self._note_alarm()
+        grown = (self._disk.writes, self._disk.name_changes)
+        if grown == self._grown:
+            return
+        self._grown = grown
         taken = sum(size for path, size in self._sizes() if "/quarantine/" not in path)
         # A start that finds damage keeps a copy of it, room or not.
         if taken > self._bytes_max:
@@ -161,7 +170,7 @@ class Watch:
             (path, len(entry.written))
             for path, entry in self._disk.entries.items()
             if entry is not None and path.startswith(self._root)
-            if notes or not path.endswith(_NOTES)
+            if notes or not (path.endswith(_NOTES) or _CONTRADICTION in path)
         ]
 
     def compare(self, status: DaemonStatus, *, quiet: bool) -> None:
@@ -220,6 +229,7 @@ class Watch:
     def _stored_seq(self, instance: str) -> int:
         rows = self._central.rows("SELECT max(seq) FROM record WHERE instance = ?", instance)
         seq = -1 if rows[0][0] is None else int(rows[0][0])
+        seq = max(seq, self._central.acknowledged.get(instance, -1))
         # What no longer reads back is passed over, and the alarm is raised.
         while (instance, seq + 1) in self._ledger.rotten:
             seq += 1

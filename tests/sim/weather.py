@@ -22,6 +22,7 @@ from tests.sim.disk import Faults, Moment
 from tests.sim.net import SimNetwork
 from tests.sim.provider import MODELS, TOOLS, Provider
 from tests.sim.publisher import Publisher
+from tests.sim.restoring import Restorer
 
 AGENT_SOCKET: Final = "/run/gatepost/agent/agent.sock"
 AGENT_PORT: Final = "127.0.0.1:4141"
@@ -30,6 +31,11 @@ _MOMENTS: Final[tuple[Moment, ...]] = ("sync", "names", "write")
 _MOMENT_WEIGHTS: Final = (6, 2, 1)
 _START_CRASHES: Final = 0.55
 _START_SKIPS_MAX: Final = 12
+_DOWN_SECONDS_MAX: Final = 60.0
+_STOPPING_SECONDS: Final = 30.0
+"""So long that a stop is mostly over by then."""
+_START_READS_MAX: Final = 40
+_SPOOL: Final = "/var/spool"
 _EVENTS: Final = {
     "stop": 10,
     "publish": 10,
@@ -47,6 +53,8 @@ _EVENTS: Final = {
     "failed_write": 3,
     "failed_read": 3,
     "rot": 6,
+    "unread": 8,
+    "hurry": 10,
     "clock_step": 3,
 }
 
@@ -56,6 +64,10 @@ class Daemons(Protocol):
 
     @property
     def faults(self) -> Faults: ...
+
+    @property
+    def down_seconds(self) -> float:
+        """For how long no daemon has taken calls; 0 while one does."""
 
     def crash(self) -> None:
         """The machine or process is gone now."""
@@ -71,7 +83,8 @@ class Daemons(Protocol):
     def fail_next_write(self, code: int | None) -> None:
         """``code``: of the error; None for a write that writes nothing."""
 
-    def fail_next_read(self) -> None: ...
+    def fail_next_read(self, under: str, skips: int) -> None:
+        """Of a path that begins so, after so many more reads."""
 
     def rot(self) -> None:
         """Something that was written no longer reads back."""
@@ -108,11 +121,18 @@ class Weather:
         self._crash_seconds = crash_seconds
         self._troubles = 0
         self._calm_since = 0.0
+        self._spared = 0
+        self._reads_to_fail: int | None = None
 
     @property
     def calm_seconds(self) -> float:
         """For how long nothing has stood between the daemon and the central services."""
         return 0.0 if self._troubles else anyio.current_time() - self._calm_since
+
+    @property
+    def _sparing(self) -> bool:
+        """Whether nothing crashes now: a daemon that never serves teaches nothing more."""
+        return self._spared > 0 or self._daemons.down_seconds > _DOWN_SECONDS_MAX
 
     @contextmanager
     def _troubling(self) -> Iterator[None]:
@@ -152,7 +172,10 @@ class Weather:
 
     def arm_start(self) -> None:
         """A daemon is about to start: often the power fails again before it serves."""
-        if self._chance.random() < _START_CRASHES:
+        if self._reads_to_fail is not None:
+            self._daemons.fail_next_read(_SPOOL, self._reads_to_fail)
+            self._reads_to_fail = None
+        if not self._sparing and self._chance.random() < _START_CRASHES:
             (moment,) = self._chance.choices(_MOMENTS, _MOMENT_WEIGHTS)
             self._daemons.arm(moment, "/", self._chance.randrange(_START_SKIPS_MAX))
 
@@ -161,11 +184,13 @@ class Weather:
     async def _crashes(self) -> None:
         while True:
             await anyio.sleep(self._chance.expovariate(1 / self._crash_seconds))
+            if self._sparing:
+                continue
             if self._chance.random() < _AT_ONCE:
                 self._daemons.crash()
                 continue
             (moment,) = self._chance.choices(_MOMENTS, _MOMENT_WEIGHTS)
-            under = "/" if self._chance.random() < 0.25 else "/var/spool"
+            under = "/" if self._chance.random() < 0.25 else _SPOOL
             self._daemons.arm(moment, under, 0)
 
     async def _stop(self) -> None:
@@ -194,7 +219,7 @@ class Weather:
             places = self._chance.choice((self._network.refused, self._network.silent))
             places.add(ADDRESS)
             self._network.sever(ADDRESS)
-            await self._last(10, 1_500)
+            await self._last(10, 600)
             places.discard(ADDRESS)
 
     async def _central_cut(self) -> None:
@@ -253,7 +278,29 @@ class Weather:
         self._daemons.fail_next_write(self._chance.choice((errno.EIO, errno.ENOSPC, None)))
 
     async def _failed_read(self) -> None:
-        self._daemons.fail_next_read()
+        self._daemons.fail_next_read("/", 0)
+
+    async def _unread(self) -> None:
+        """A start that cannot read what a dead instance left, and an orderly stop soon after."""
+        self._reads_to_fail = self._chance.randrange(_START_READS_MAX)
+        await self._live_shortly(6, 30)
+
+    async def _hurry(self) -> None:
+        """A stop right after a start, while the issuer and the store take their time."""
+        with self._troubling():
+            self._network.latency[ADDRESS] = (0.0, self._chance.uniform(1.0, 6.0))
+            self._network.sever(ADDRESS)
+            await self._live_shortly(3, 14)
+            self._network.latency.pop(ADDRESS, None)
+
+    async def _live_shortly(self, least_seconds: float, most_seconds: float) -> None:
+        """Another life, which is stopped so long after the crash, and does not crash."""
+        self._spared += 1
+        self._daemons.crash()
+        await self._last(least_seconds, most_seconds)
+        self._daemons.stop()
+        await self._last(_STOPPING_SECONDS, _STOPPING_SECONDS)
+        self._spared -= 1
 
     async def _rot(self) -> None:
         """While records wait for the store, because what is in the store cannot be lost."""
@@ -264,6 +311,32 @@ class Weather:
             self._daemons.rot()
             await self._last(0, 10)
             self._network.refused.discard(ADDRESS)
+
+    async def restore_store(self, restorer: Restorer) -> None:
+        """Once: the store comes back from a backup; its log is reopened before that, or later."""
+        await self._last(30, 120)
+        restorer.back_up()
+        await self._last(20, 150)
+        with self._troubling():
+            self._network.refused.add(ADDRESS)
+            self._network.sever(ADDRESS)
+            try:
+                await self._last(5, 20)
+                # A daemon that starts again sends what is on its disk anyway: this one lives on.
+                self._spared += 1
+                restorer.restore()
+                await self._last(5, 20)
+                if self._chance.random() < 0.5:
+                    self._network.refused.discard(ADDRESS)
+                    await self._last(20, 60)
+            finally:
+                restorer.reopen()
+                self._network.refused.discard(ADDRESS)
+        self.counts["store_restored"] += 1
+        await self._last(60, 90)
+        self._daemons.stop()
+        await self._last(_STOPPING_SECONDS, _STOPPING_SECONDS)
+        self._spared -= 1
 
     async def _clock_step(self) -> None:
         """The clock jumps; most jumps are put right after a while, by another one."""
