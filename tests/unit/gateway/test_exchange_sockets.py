@@ -69,8 +69,6 @@ async def gateway(script: Script | tuple[bytes, ...], text: str = ALL) -> AsyncI
         spool = await Spool.open(SimDisk(1), SPOOL, Sealer(KEY, INSTANCE), INSTANCE)
         assert isinstance(spool.disk, SimDisk)
         place = Place(spool.disk, spool, snapshot(text))
-        # Here the loop's time is the machine's: it may have run for longer than a head lives.
-        place.clock.wall_offset_us = -place.clock.mono_us()
         here = [msgspec.structs.replace(one, upstreams=(at,)) for one in routes()]
         place.change(routes=RouteTable(here), upstreams=pool)
         tasks.start_soon(spool.run)

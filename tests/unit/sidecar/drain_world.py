@@ -113,10 +113,13 @@ class Volume(World):
         return drain
 
     def stored(self) -> dict[str, int]:
-        """How many records the store has of each instance; none was refused or came forked."""
+        """How many records the store has of each daemon; none was refused or came forked."""
         assert self.rows("records", "SELECT code, cause FROM evidence") == []
-        rows = self.rows("records", "SELECT instance, count(*) FROM record GROUP BY instance")
-        return dict(rows)
+        sql = (
+            "SELECT instance, count(*) FROM record"
+            " WHERE instance NOT IN (SELECT instance FROM own_instance) GROUP BY instance"
+        )
+        return dict(self.rows("records", sql))
 
     def kinds(self, instance: str) -> list[str]:
         """The kinds of the records that the store has of ``instance``, in order."""

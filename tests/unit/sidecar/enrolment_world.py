@@ -127,9 +127,16 @@ class World:
         return [line for line in lines if line["event"] == event]
 
     def issued(self) -> list[KeyCert]:
-        """Every certificate that the issuer gave, oldest first."""
+        """Every certificate that the issuer gave a daemon, oldest first."""
         rows = self.rows("issuer", "SELECT envelope FROM certificate ORDER BY issued_us, serial")
-        return [_certificate(envelope) for (envelope,) in rows]
+        given = [_certificate(envelope) for (envelope,) in rows]
+        return [one for one in given if one.topology != "central"]
+
+    def shipped(self, columns: str, table: str = "record") -> list[tuple[Any, ...]]:
+        """``columns`` of what the store has of daemons, in the order of sequence numbers."""
+        order = "seq" if table == "record" else "leaf_index"
+        ours = "instance NOT IN (SELECT instance FROM own_instance)"
+        return self.rows("records", f"SELECT {columns} FROM {table} WHERE {ours} ORDER BY {order}")
 
     def rows(self, service: str, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a central service's own tables."""

@@ -74,7 +74,7 @@ def test_the_store_is_told_of_the_certificate(directory: Path) -> None:
     async def script(world: World, parts: Parts) -> None:
         await parts.instance.certified.wait()
         await elapse(1)
-        kept = world.rows("records", "SELECT serial FROM certificate")
+        kept = world.shipped("serial", "certificate")
         assert kept == [(world.issued()[0].serial,)]
 
     play(script, directory)

@@ -92,7 +92,7 @@ def test_records_left_on_a_full_volume_are_shipped_after_several_lives_of_a_cert
                 while parts.shipper.backlog_records or len(parts.spool.shelf.bases) > 2:
                     await elapse(10)
         assert parts.instance.may_ship()
-        (stored,) = world.rows("records", "SELECT count(*) FROM record")
+        (stored,) = world.shipped("count(*)")
         assert stored == (parts.spool.acked_seq + 1,)
         assert world.rows("records", "SELECT count(*) FROM evidence") == [(0,)]
 

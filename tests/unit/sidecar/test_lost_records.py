@@ -34,7 +34,7 @@ def forget(world: World, *, certificates: bool = False) -> None:
 
 
 def kept(world: World) -> list[int]:
-    return [seq for (seq,) in world.rows("records", "SELECT seq FROM record ORDER BY seq")]
+    return [seq for (seq,) in world.shipped("seq")]
 
 
 async def shipped(parts: Parts) -> None:
@@ -70,7 +70,7 @@ def test_what_a_restored_store_lacks_is_sent_again_and_said_once(
         assert (status.resent, status.lost) == (5, 0)
         assert "store_lost_records" in status.alarms
         assert parts.spool.acked_seq == 4
-        assert len(world.rows("records", "SELECT * FROM certificate")) == 1
+        assert len(world.shipped("serial", "certificate")) == 1
 
     (line,) = play(script, directory).lines("store_lost_records")
     assert line["level"] == "error"
@@ -103,7 +103,7 @@ def test_records_of_an_earlier_key_are_not_rejected_for_want_of_its_certificate(
         await parts.upkeep.post_chain_head()
         await shipped(parts)
         assert world.rows("records", "SELECT * FROM evidence") == []
-        kids = {kid for (kid,) in world.rows("records", "SELECT DISTINCT kid FROM record")}
+        kids = {kid for (kid,) in world.shipped("DISTINCT kid")}
         assert second in kids
         held = parts.spool.shelf.bases[0]
         assert kept(world) == list(range(held, parts.spool.durable_seq + 1))
