@@ -58,6 +58,7 @@ class _File:
         self._file = file
         self.pwrite = file.pwrite
         self.pread = file.pread
+        self.mode = file.mode
         self.size = file.size
         self.close = file.close
 
