@@ -35,6 +35,7 @@ class Window(msgspec.Struct, frozen=True):
     instance: str
     tenant: str
     region: str
+    topology: str
     serial: str
     public: bytes
     not_before_us: int
@@ -167,6 +168,7 @@ def _window(certificate: KeyCert) -> Window:
         instance=certificate.instance,
         tenant=certificate.tenant,
         region=certificate.region,
+        topology=certificate.topology,
         serial=certificate.serial,
         public=seal.public_key(certificate.pub),
         not_before_us=time_micros(certificate.not_before),

@@ -27,6 +27,7 @@ _EXPECTS_COMPLETION: Final = frozenset({"allow", "error_open"})
 _GAPS_NAMED: Final = 5
 _CONTRADICTIONS_KEPT: Final = 1_000
 _OTHER_KEY: Final = "the envelope names another key than the record"
+_CENTRAL: Final = "central"
 
 
 class RecordAudit:
@@ -80,7 +81,7 @@ class RecordAudit:
             time_us = _time_of(body)
         except ValueError as error:
             self._tallies.false("form", str(error), line)
-        self._check_entitled(leading, time_us, windows, line)
+        self._check_entitled(leading, body, time_us, windows, line)
         self._link(leading, body, digest, line)
         chain = leading.chain
         log_seen = body.log_seen if isinstance(body, record.Heartbeat) else None
@@ -126,6 +127,7 @@ class RecordAudit:
     def _check_entitled(
         self,
         leading: record.Leading | record.Record,
+        body: record.Record | None,
         time_us: int | None,
         windows: list[Window] | None,
         line: int,
@@ -142,6 +144,10 @@ class RecordAudit:
                 or window.region != leading.region
             ):
                 continue
+            if not _of_topology(body, window.topology):
+                cause = f"the key is certified for topology {window.topology}, not for this record"
+                self._tallies.false("entitlement", cause, line)
+                return
             named = True
             if time_us is None or window.not_before_us <= time_us <= window.not_after_us:
                 return
@@ -260,6 +266,15 @@ class RecordAudit:
         elif _text(audit.hash_at(last_seq)) != last_hash:
             cause = f"{audit.instance}: its successor found another record at {last_seq}"
             self._tallies.false("forks", cause, line)
+
+
+def _of_topology(body: record.Record | None, topology: str) -> bool:
+    """Whether an instance of ``topology`` may write ``body``: a central service's own chain holds
+    no calls, or whoever keeps the log could make them up under its own certificate."""
+    if topology == _CENTRAL and isinstance(body, record.Decision | record.Completion):
+        return False
+    stated = body.topology if isinstance(body, record.Start | record.Decision) else topology
+    return stated == topology
 
 
 def _text(digest: bytes | None) -> str | None:

@@ -287,3 +287,21 @@ def malleated() -> Attack:
 
 def replayed_start() -> Attack:
     return played(lambda world: world.keep_line(world.items[find(world, "start", 1)].line))
+
+
+def made_up_call(topology: str) -> Attack:
+    """A store writes a call that nobody made into its own chain, and signs the log over it."""
+    store = Writer(3)
+
+    def write(world: World) -> None:
+        world.certify(store.certificate(topology="central"))
+        pub = base64.b64encode(store.signer.public).decode()
+        world.keep(store.write(specimens.START, pub=pub, certificate=None, topology="central"))
+        denied = msgspec.structs.replace(specimens.DECISION.decision, outcome="deny")
+        decided = record.Decided(decided=time_text(world.now_us), clock=specimens.CLOCK)
+        world.keep(
+            store.write(specimens.DECISION, decision=denied, time=decided, topology=topology)
+        )
+        world.keep(store.write(specimens.SEAL))
+
+    return played(write)
