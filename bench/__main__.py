@@ -1,7 +1,7 @@
-"""``python -m bench [PART]``: the cost of a call, the spool, the verifier, the rule pack.
+"""``python -m bench [PART]``: the cost of a call, spool, record store, verifier, rule pack.
 
-Without a part all of them. ``--calls N`` per row of the first, ``--json`` for machines. What is
-written goes to ``GATEPOST_BENCH_DIR``.
+Without a part all of them. ``--calls N`` per row of the first, ``--records N`` in the store,
+``--json`` for machines. What is written goes to ``GATEPOST_BENCH_DIR``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,19 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import daemon, spool, verifier
+from bench import daemon, spool, store, verifier
 
-_PARTS = ("daemon", "spool", "verifier", "classify")
+_PARTS = ("daemon", "spool", "store", "verifier", "classify")
 _VERIFIED_RECORDS = 100_000
+_PROVED_LEAVES = 1_000_000
 
 
 @click.command()
 @click.argument("part", type=click.Choice(_PARTS), required=False)
 @click.option("--calls", default=4000, show_default=True)
+@click.option("--records", default=50_000, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(part: str | None, calls: int, as_json: bool) -> None:
+def main(part: str | None, calls: int, records: int, as_json: bool) -> None:
     console = Console(stderr=as_json)
     parts = _PARTS if part is None else (part,)
     if "daemon" in parts:
@@ -39,6 +41,12 @@ def main(part: str | None, calls: int, as_json: bool) -> None:
             click.echo(msgspec.json.encode(measured))
         else:
             spool.show(measured, console)
+    if "store" in parts:
+        kept = store.run(records, _PROVED_LEAVES, console)
+        if as_json:
+            click.echo(msgspec.json.encode(kept))
+        else:
+            store.show(kept, console)
     if "verifier" in parts:
         verified = verifier.run(_VERIFIED_RECORDS, console)
         if as_json:

@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import spool, verifier
+from bench import spool, store, verifier
 from bench.commits import CALLERS, Load
+from bench.store_ingest import STEPS
 from bench.volume import VARIABLE
 from bench.ways import GROUPED, SQLITE, SQLITE_GROUPED, UNGROUPED
 
@@ -58,3 +59,24 @@ def test_the_benchmark_of_the_verifier_proves_every_record() -> None:
     console = Console(record=True, width=200, file=io.StringIO())
     verifier.show(result, console)
     assert "600" in console.export_text()
+
+
+@pytest.mark.timeout(180)
+def test_the_benchmark_of_the_store_takes_in_every_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(VARIABLE, str(tmp_path))
+    result = store.run(1_200, 2_000, Console(quiet=True))
+    ingested = result.ingested
+    assert ingested.records == 1_200
+    assert set(ingested.steps) == set(STEPS)
+    assert 0 < ingested.bare < ingested.whole
+    rows = {page.asked: page.rows for page in result.pages}
+    assert (rows["no filter"], rows["person=nobody@acme"]) == (100, 0)
+    assert rows["outcome=deny"] == 1_200 // 50
+    assert result.proved.leaves == 2_000
+    assert result.held.exported_bytes > 1_200 * 1_000
+    assert list(tmp_path.iterdir()) == []
+    console = Console(record=True, width=200, file=io.StringIO())
+    store.show(result, console)
+    assert "of a bare insert" in console.export_text()
