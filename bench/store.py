@@ -1,7 +1,7 @@
 """The record store: taking in, looking up, proving, and the memory of its process.
 
-One database is built and then read by everything else. A million records (``--records 1000000``) take
-some ten minutes; the default is smaller.
+One database is built and then read by everything else. A million records (``--records 1000000``)
+take a quarter of an hour; the default is smaller.
 
 Owns: the run and its tables. Refuses: the figures themselves.
 """

@@ -10,6 +10,8 @@ proved the start, where that can be one daemon at a time only. ``own_instance`` 
 own chains, in the order they began.
 ``log.peaks`` are the hashes of the complete subtrees that ``log.size`` leaves make up, ``tile``
 holds those of C2SP tlog-tiles.
+The members of ``record_time`` after the first three order nothing: a filter that has no index of
+its own is checked there, without reading whole rows.
 ``quorum_met`` says which checkpoint was the newest that met a policy of witnesses, by its SHA-256.
 """
 
@@ -182,8 +184,12 @@ CREATE TABLE IF NOT EXISTS record (
 );
 CREATE INDEX IF NOT EXISTS record_hash ON record (log, record_hash);
 CREATE INDEX IF NOT EXISTS record_id ON record (log, id);
-CREATE INDEX IF NOT EXISTS record_of ON record (log, of_id) WHERE of_id IS NOT NULL;
-CREATE INDEX IF NOT EXISTS record_time ON record (log, time_us, leaf_index);
+CREATE INDEX IF NOT EXISTS record_of
+    ON record (log, of_id, time_us, leaf_index) WHERE of_id IS NOT NULL;
+CREATE INDEX IF NOT EXISTS record_time ON record (
+    log, time_us, leaf_index,
+    kind, reason, level, operation, provider, route, tool, tool_server, policy_digest
+);
 CREATE INDEX IF NOT EXISTS record_instance ON record (log, instance, time_us, leaf_index);
 CREATE INDEX IF NOT EXISTS record_person
     ON record (log, person, time_us, leaf_index) WHERE person IS NOT NULL;

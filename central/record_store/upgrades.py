@@ -46,9 +46,12 @@ def _next_leaves(connection: sqlite3.Connection, log: int, index: int) -> list[b
 
 
 def _grade_and_attest(connection: sqlite3.Connection) -> None:
-    """2 → 3: grades of records, who attested each certificate, and no table of looks: they are
-    recorded in the log itself, and a row of ours proved nothing."""
+    """2 → 3: grades of records, who attested each certificate, wider indexes, and no table of
+    looks: they are recorded in the log itself, and a row of ours proved nothing."""
     connection.execute("DROP TABLE look")
+    # Made again with more in them.
+    connection.execute("DROP INDEX record_of")
+    connection.execute("DROP INDEX record_time")
     connection.execute("ALTER TABLE record ADD COLUMN grade TEXT")
     connection.execute(REGRADE)
     connection.execute("ALTER TABLE certificate ADD COLUMN attested TEXT")
