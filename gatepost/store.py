@@ -12,6 +12,14 @@ import click
 from gatepost.lazy_group import LazyGroup
 
 _COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "backup": (
+        "gatepost.store_backup:backup",
+        "Copy the database while the store runs.",
+    ),
+    "restore-check": (
+        "gatepost.store_restore_check:restore_check",
+        "Whether a copy is whole and agrees with itself.",
+    ),
     "log-keys": (
         "gatepost.store_log_keys:log_keys",
         "Print the keys that a witness needs.",

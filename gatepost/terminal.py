@@ -3,13 +3,17 @@
 Model names, reasons, error texts and records come from callers and services. Rich reads
 ``[…]`` as markup, and a terminal reads control characters as commands.
 
-Owns: making such text plain. Refuses: everything about layout.
+Owns: making such text plain, and one bar for long work. Refuses: everything else about layout.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Final
 
+from rich.console import Console
+from rich.progress import Progress
 from rich.text import Text
 
 _ESCAPED: Final = {code: f"\\x{code:02x}" for code in (*range(0x20), 0x7F, *range(0x80, 0xA0))} | {
@@ -27,3 +31,14 @@ def plain(text: str) -> str:
 def cell(text: str, style: str = "") -> Text:
     """``text`` for a table or panel: plain, and not read as markup."""
     return Text(plain(text), style)
+
+
+@contextmanager
+def progress_bar(what: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar on standard error if that is a terminal; yields what is told how much is done, of how
+    much."""
+    console = Console(stderr=True)
+    shown = Progress(console=console, transient=True, disable=not console.is_terminal)
+    with shown:
+        task = shown.add_task(what, total=None)
+        yield lambda done, total: shown.update(task, completed=done, total=total)
