@@ -111,12 +111,16 @@ class Witnesses:
             await self._database.write(lambda c: cosignatures.look_back(c, self.quorum))
         while True:
             started = anyio.current_time()
-            await self.round()
+            try:
+                await self.round()
+            except Exception:
+                # The last boundary: a fault of ours is one failed round, never a stopped store.
+                _log.exception("witness_round_failed")
             await anyio.sleep_until(started + self._push_seconds)
 
     async def round(self) -> None:
-        """Ask every witness once for what it has not cosigned yet. Raises nothing: what fails is in
-        the log and in ``status``."""
+        """Ask every witness once for what it has not cosigned yet. What fails is in the log and in
+        ``status``."""
         try:
             targets = await self._database.read(_targets)
         except Refused as error:

@@ -334,6 +334,25 @@ def test_a_stricter_policy_looks_back_and_a_looser_one_gains(
     assert watched.run(look_back).quorum_size == 3
 
 
+def test_a_fault_of_ours_ends_a_round_and_not_the_store(watched: Watched, daemon: Daemon) -> None:
+    daemon.ship(daemon.start())
+    house = watched.houses["a"]
+
+    async def fault(_: bytes) -> ServiceAnswer:
+        raise ZeroDivisionError
+
+    house.instead = fault
+
+    async def work(made: Witnesses) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(made.run)
+            while house.calls < 2:
+                await anyio.lowlevel.checkpoint()
+            tasks.cancel_scope.cancel()
+
+    watched.run(work, push_seconds=0.1)
+
+
 def test_a_closed_log_is_left_and_the_next_is_cosigned(watched: Watched, daemon: Daemon) -> None:
     """Origins are logs of their own: a witness has to be told of the next one."""
     daemon.ship(daemon.start())
