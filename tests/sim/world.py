@@ -91,7 +91,7 @@ def plan_of(seed: int) -> Plan:
     if seed % 10 == 9:
         return Plan(
             agents=6,
-            calls=16,
+            calls=18,
             think_seconds=1_200.0,
             weather_seconds=1_500.0,
             crash_seconds=2_000.0,
