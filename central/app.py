@@ -26,6 +26,7 @@ from central import revocations, web
 from central.certifying import RemoteIssuer
 from central.config import CentralConfig
 from central.database import Database, OpenDatabase
+from central.described import COMPONENTS
 from central.issuer import api as issuer_api
 from central.issuer.service import Issuer
 from central.keys import RootFiles
@@ -106,6 +107,7 @@ def build(
             title="Gatepost central services",
             version=__version__,
             path="/schema",
+            components=COMPONENTS,
             render_plugins=[JsonRenderPlugin()],
         ),
     )

@@ -6,12 +6,15 @@ is its own credential, and whoever has it may bring it.
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
 from litestar import post
 from litestar.handlers import HTTPRouteHandler
 
 from central import web
 from central.config import CentralConfig
+from central.described import ENVELOPE, JSON, TEXT, described
 from central.errors import Refused
 from central.issuer.service import Issuer
 from central.keys import RootFiles
@@ -20,6 +23,8 @@ from central.record_store.service import RecordStore
 from gateway import limits, revoking
 from gateway.errors import DocumentInvalid
 from gateway.revoking import Opened
+
+_PLACE: Final = {"tenant": TEXT, "region": TEXT}
 
 
 class RevocationAnswer(msgspec.Struct, frozen=True):
@@ -49,7 +54,19 @@ def handler(
 ) -> HTTPRouteHandler:
     """The handler of the path."""
 
-    @post("/v1/revocations", status_code=201, request_max_body_size=limits.ENROL_BYTES_MAX)
+    @post(
+        "/v1/revocations",
+        status_code=201,
+        request_max_body_size=limits.ENROL_BYTES_MAX,
+        operation_class=described(
+            "bad_filter",
+            "wrong_tenant",
+            "document_invalid",
+            "key_unknown",
+            query=_PLACE,
+            body=(JSON, ENVELOPE),
+        ),
+    )
     async def keep_revocation(request: web.HttpRequest) -> RevocationAnswer:
         """Take a key or a certificate back: the body is the DSSE envelope of a ``revocation``.
 

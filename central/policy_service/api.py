@@ -16,6 +16,7 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from central import acts, web
+from central.described import ENVELOPE, JSON, described, fields_of
 from central.errors import Refused
 from central.people import Person
 from central.policy_service.catalogue import Publication, Published
@@ -30,7 +31,17 @@ _IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @post(
-    "/v1/policy/{policy_scope:str}/bundles", status_code=201, request_max_body_size=_BODY_BYTES_MAX
+    "/v1/policy/{policy_scope:str}/bundles",
+    status_code=201,
+    request_max_body_size=_BODY_BYTES_MAX,
+    operation_class=described(
+        "not_found",
+        "document_invalid",
+        "version_exists",
+        "version_not_newer",
+        caller="person",
+        body=(JSON, ENVELOPE),
+    ),
 )
 async def publish(
     request: web.HttpRequest,
@@ -45,7 +56,13 @@ async def publish(
     return await policy_service.publish(person, scope, body)
 
 
-@put("/v1/policy/{policy_scope:str}/lock", request_max_body_size=limits.ENROL_BYTES_MAX)
+@put(
+    "/v1/policy/{policy_scope:str}/lock",
+    request_max_body_size=limits.ENROL_BYTES_MAX,
+    operation_class=described(
+        "not_found", caller="person", body=(JSON, fields_of(Lock)), answer=(JSON, ENVELOPE)
+    ),
+)
 async def lock(
     request: web.HttpRequest,
     policy_scope: FromPath[str],
@@ -61,7 +78,11 @@ async def lock(
     return web.answer(head.envelope, headers={"ETag": head.etag})
 
 
-@delete("/v1/policy/{policy_scope:str}/lock", status_code=200)
+@delete(
+    "/v1/policy/{policy_scope:str}/lock",
+    status_code=200,
+    operation_class=described("not_found", caller="person", answer=(JSON, ENVELOPE)),
+)
 async def unlock(
     request: web.HttpRequest,
     policy_scope: FromPath[str],
@@ -75,7 +96,7 @@ async def unlock(
     return web.answer(head.envelope, headers={"ETag": head.etag})
 
 
-@get("/v1/policy/{policy_scope:str}/log")
+@get("/v1/policy/{policy_scope:str}/log", operation_class=described("not_found", caller="person"))
 async def publications(
     request: web.HttpRequest,
     policy_scope: FromPath[str],
@@ -88,7 +109,10 @@ async def publications(
     return await policy_service.publications(scope)
 
 
-@get("/v1/policy/{policy_scope:str}/head")
+@get(
+    "/v1/policy/{policy_scope:str}/head",
+    operation_class=described("not_found", answer=(JSON, ENVELOPE), statuses=(304,)),
+)
 async def head(
     request: web.HttpRequest,
     policy_scope: FromPath[str],
@@ -106,7 +130,10 @@ async def head(
     return web.answer(found.envelope, headers=headers)
 
 
-@get("/v1/policy/root/{version:int}")
+@get(
+    "/v1/policy/root/{version:int}",
+    operation_class=described("not_found", answer=(JSON, ENVELOPE)),
+)
 async def root(
     version: FromPath[int], policy_service: NamedDependency[PolicyService]
 ) -> Response[bytes]:
@@ -114,7 +141,10 @@ async def root(
     return web.answer(policy_service.root(version), headers=_IMMUTABLE)
 
 
-@get("/v1/policy/blobs/sha256/{digest:str}")
+@get(
+    "/v1/policy/blobs/sha256/{digest:str}",
+    operation_class=described("not_found", answer=(JSON, ENVELOPE)),
+)
 async def blob(
     digest: FromPath[str], policy_service: NamedDependency[PolicyService]
 ) -> Response[bytes]:

@@ -18,11 +18,13 @@ from litestar.response import Stream
 
 from central import acts, web
 from central.acts import Act
+from central.described import BYTES, ENVELOPE, JSON, TEXT, TEXT_PLAIN, described, number
 from central.errors import Refused
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import Pinned
 from central.record_store.filters import Query, read_query
 from central.record_store.instances import InstanceItem
+from central.record_store.parameters import EXPORT, PAGE, PLACE
 from central.record_store.query import Page, RecordDetail
 from central.record_store.reconcile import Reconciliation
 from central.record_store.senders import Call
@@ -36,9 +38,16 @@ _RECONCILE_OPTIONS: Final = frozenset({"older_than_seconds"})
 _SECONDS_DIGITS_MAX: Final = 9
 """Thirty years."""
 _EXPORT_OPTIONS: Final = frozenset({"complete", "from"})
+_LOOK: Final = ("bad_filter", "region_required", "not_found")
+"""What any look into a log may be answered with."""
 
 
-@post("/v1/certificates", status_code=201, request_max_body_size=limits.ENROL_BYTES_MAX)
+@post(
+    "/v1/certificates",
+    status_code=201,
+    request_max_body_size=limits.ENROL_BYTES_MAX,
+    operation_class=described("document_invalid", "wrong_tenant", body=(JSON, ENVELOPE)),
+)
 async def keep_certificate(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> CertificateAnswer:
@@ -46,7 +55,14 @@ async def keep_certificate(
     return await record_store.keep_certificate(await request.body())
 
 
-@post("/v1/records", status_code=200, request_max_body_size=limits.SHIP_BYTES_MAX)
+@post(
+    "/v1/records",
+    status_code=200,
+    request_max_body_size=limits.SHIP_BYTES_MAX,
+    operation_class=described(
+        "content_encoding_unsupported", caller="daemon", body=(web.NDJSON, BYTES)
+    ),
+)
 async def keep_records(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> ShipAnswer:
@@ -55,7 +71,12 @@ async def keep_records(
     return await record_store.keep_records(await _call(request), encoding)
 
 
-@post("/v1/chain-heads", status_code=200, request_max_body_size=limits.ENROL_BYTES_MAX)
+@post(
+    "/v1/chain-heads",
+    status_code=200,
+    request_max_body_size=limits.ENROL_BYTES_MAX,
+    operation_class=described("document_invalid", caller="daemon", body=(JSON, ENVELOPE)),
+)
 async def keep_chain_head(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> ChainHeadAnswer:
@@ -64,47 +85,58 @@ async def keep_chain_head(
     return await record_store.keep_chain_head(await _call(request))
 
 
-@get("/v1/records")
+@get("/v1/records", operation_class=described(*_LOOK, "bad_cursor", caller="person", query=PAGE))
 async def page(request: web.HttpRequest, record_store: NamedDependency[RecordStore]) -> Page:
     """A page of records. Filters: person, agent, model, provider, operation, outcome, reason,
     level, category, tool, tool_server, route, policy_version, policy_digest, untrusted (0, 1),
     grade (on_time, late, skewed), kind, instance, of, decided_from, decided_to; and order
     (newest, oldest), limit, cursor, region, tenant."""
-    place, wanted = await _asked(request, record_store, "records.page")
-    return await record_store.page(place, wanted)
+    act, wanted = _read(request, record_store, "records.page", frozenset())
+    await record_store.note(act)
+    return await record_store.page(Place(act.tenant, act.region), wanted)
 
 
-@get("/v1/records/{name:str}")
+@get("/v1/records/{name:str}", operation_class=described(*_LOOK, caller="person", query=PLACE))
 async def detail(
     request: web.HttpRequest, name: FromPath[str], record_store: NamedDependency[RecordStore]
 ) -> RecordDetail:
     """One record by id or record hash: its exact bytes, signature, certificate and leaf."""
     wanted = _record_name(name)
-    place, _ = await _asked(request, record_store, "records.detail", record=wanted)
+    place = await _asked(request, record_store, "records.detail", record=wanted)
     return await record_store.detail(place, wanted)
 
 
-@get("/v1/records/{name:str}/proof")
+@get(
+    "/v1/records/{name:str}/proof",
+    operation_class=described(*_LOOK, caller="person", query=PLACE, answer=(TEXT_PLAIN, TEXT)),
+)
 async def proof(
     request: web.HttpRequest, name: FromPath[str], record_store: NamedDependency[RecordStore]
 ) -> Response[bytes]:
     """The proof that one record is in its log: a text file (C2SP tlog-proof)."""
     wanted = _record_name(name)
-    place, _ = await _asked(request, record_store, "records.proof", record=wanted)
+    place = await _asked(request, record_store, "records.proof", record=wanted)
     text = await record_store.proof(place, wanted)
     return web.answer(text.encode(), media_type="text/plain; charset=utf-8")
 
 
-@get("/v1/instances")
+@get("/v1/instances", operation_class=described(*_LOOK, caller="person", query=PLACE))
 async def instances(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> list[InstanceItem]:
     """Every instance: state, head, gaps, last seen."""
-    place, _ = await _asked(request, record_store, "instances.list")
+    place = await _asked(request, record_store, "instances.list")
     return await record_store.instances(place)
 
 
-@get("/v1/reconcile")
+@get(
+    "/v1/reconcile",
+    operation_class=described(
+        *_LOOK,
+        caller="person",
+        query={**PLACE, "older_than_seconds": number(10**_SECONDS_DIGITS_MAX - 1)},
+    ),
+)
 async def reconcile(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> Reconciliation:
@@ -120,7 +152,12 @@ async def reconcile(
     return await record_store.reconcile(Place(act.tenant, act.region), int(text))
 
 
-@get("/v1/exports")
+@get(
+    "/v1/exports",
+    operation_class=described(
+        *_LOOK, "bad_cursor", caller="person", query=EXPORT, answer=(web.NDJSON, BYTES)
+    ),
+)
 async def exports(
     request: web.HttpRequest, record_store: NamedDependency[RecordStore]
 ) -> Response[bytes] | Stream:
@@ -201,13 +238,14 @@ def _record_name(name: str) -> str:
     return wanted
 
 
-async def _asked(
-    request: web.HttpRequest, store: RecordStore, what: str, **names: str
-) -> tuple[Place, Query]:
-    """Who may see what is asked; the look is recorded before anything is shown."""
-    act, wanted = _read(request, store, what, frozenset(), **names)
+async def _asked(request: web.HttpRequest, store: RecordStore, what: str, **names: str) -> Place:
+    """Who may see what is asked, which takes no filter; the look is recorded before anything is
+    shown."""
+    act, _ = _read(request, store, what, frozenset(), **names)
+    if request.query_params.keys() - {"tenant", "region"}:
+        raise Refused("bad_filter", "takes region and tenant")
     await store.note(act)
-    return Place(act.tenant, act.region), wanted
+    return Place(act.tenant, act.region)
 
 
 def _read(

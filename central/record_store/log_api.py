@@ -15,14 +15,17 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from central import web
+from central.described import BYTES, FLAG, TEXT, TEXT_PLAIN, described, number
 from central.errors import Refused
 from central.record_store.service import Place, RecordStore
 from central.record_store.witnesses import Witnessing
+from gateway import limits
 
 _TEXT: Final = "text/plain; charset=utf-8"
 _OCTETS: Final = "application/octet-stream"
 _FOREVER: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 _NEVER: Final = {"Cache-Control": "no-store"}
+_LOOK: Final = ("bad_filter", "region_required", "not_found")
 
 
 class Consistency(msgspec.Struct, frozen=True):
@@ -33,7 +36,12 @@ class Consistency(msgspec.Struct, frozen=True):
     hashes: list[str]
 
 
-@get("/log/{tenant:str}/{region:str}/{number:int}/checkpoint")
+@get(
+    "/log/{tenant:str}/{region:str}/{number:int}/checkpoint",
+    operation_class=described(
+        *_LOOK, caller="person", noted=False, query={"newest": FLAG}, answer=(TEXT_PLAIN, TEXT)
+    ),
+)
 async def checkpoint(
     request: web.HttpRequest,
     tenant: FromPath[str],
@@ -51,7 +59,10 @@ async def checkpoint(
     return web.answer(text.encode(), media_type=_TEXT, headers=_NEVER)
 
 
-@get("/log/{tenant:str}/{region:str}/{number:int}/witnesses")
+@get(
+    "/log/{tenant:str}/{region:str}/{number:int}/witnesses",
+    operation_class=described(*_LOOK, caller="person", noted=False),
+)
 async def witnesses(
     request: web.HttpRequest,
     tenant: FromPath[str],
@@ -64,7 +75,10 @@ async def witnesses(
     return await record_store.witnessing(place, number)
 
 
-@get("/log/{tenant:str}/{region:str}/{number:int}/tile/{tile:path}")
+@get(
+    "/log/{tenant:str}/{region:str}/{number:int}/tile/{tile:path}",
+    operation_class=described(*_LOOK, caller="person", noted=False, answer=(_OCTETS, BYTES)),
+)
 async def tile(
     request: web.HttpRequest,
     tenant: FromPath[str],
@@ -79,7 +93,16 @@ async def tile(
     return web.answer(data, media_type=_OCTETS, headers=_FOREVER)
 
 
-@get("/log/{tenant:str}/{region:str}/{number:int}/consistency")
+@get(
+    "/log/{tenant:str}/{region:str}/{number:int}/consistency",
+    operation_class=described(
+        *_LOOK,
+        caller="person",
+        noted=False,
+        query={name: number(limits.JSON_INTEGER_MAX) for name in ("from", "to")},
+        required=frozenset({"from", "to"}),
+    ),
+)
 async def consistency(
     request: web.HttpRequest,
     tenant: FromPath[str],

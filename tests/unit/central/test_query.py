@@ -406,3 +406,13 @@ def test_the_certificate_in_a_detail_is_the_issuers(filled: Filled) -> None:
     detail = filled.get(f"/v1/records/{filled.sealed[1].id}")
     envelope = msgspec.convert(detail["certificate"], Envelope)
     assert envelope == filled.first.certificate
+
+
+@pytest.mark.parametrize("path", ["/v1/instances", "/v1/records/{id}", "/v1/records/{id}/proof"])
+def test_a_filter_that_would_change_nothing_is_refused(filled: Filled, path: str) -> None:
+    """Who asks for the instances of one person must not believe that these are they."""
+    asked = path.format(id=filled.sealed[1].id)
+    headers = filled.as_person("audrey")
+    answer = filled.http.get(asked, params={"person": "person-3"}, headers=headers)
+    assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_filter")
+    assert filled.http.get(asked, params={"region": REGION}, headers=headers).status_code == 200
