@@ -52,8 +52,10 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         "nonce_unknown": Code(422, True, "the nonce is spent, expired or not ours; ask for one"),
         "key_refused": Code(422, False, "this key cannot be certified"),
         "internal_error": Code(500, True, "the service failed on this request"),
+        "digests_not_configured": Code(501, False, "no issuer with digest keys is configured"),
         "attestation_not_configured": Code(501, False, "this attestation type is not configured"),
         "too_busy": Code(503, True, "too many requests of this kind are open"),
+        "digests_unavailable": Code(503, True, "the issuer that keeps digest keys does not answer"),
         "attestation_keys_unavailable": Code(503, True, "a platform's keys were never read"),
         "storage_failed": Code(503, True, "the request could not be made durable"),
     }

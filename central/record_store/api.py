@@ -18,7 +18,7 @@ from litestar.response import Stream
 
 from central import acts, web
 from central.acts import Act
-from central.described import BYTES, ENVELOPE, JSON, TEXT, TEXT_PLAIN, described, number
+from central.described import BYTES, ENVELOPE, JSON, TEXT, TEXT_PLAIN, described, fields_of, number
 from central.errors import Refused
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import Pinned
@@ -27,6 +27,7 @@ from central.record_store.instances import InstanceItem
 from central.record_store.parameters import EXPORT, PAGE, PLACE
 from central.record_store.query import Page, RecordDetail
 from central.record_store.reconcile import Reconciliation
+from central.record_store.search import SearchAnswer, SearchRequest
 from central.record_store.senders import Call
 from central.record_store.service import Place, RecordStore
 from gateway import limits
@@ -94,6 +95,33 @@ async def page(request: web.HttpRequest, record_store: NamedDependency[RecordSto
     act, wanted = _read(request, record_store, "records.page", frozenset())
     await record_store.note(act)
     return await record_store.page(Place(act.tenant, act.region), wanted)
+
+
+@post(
+    "/v1/search",
+    status_code=200,
+    request_max_body_size=limits.DIGEST_REQUEST_BYTES_MAX,
+    operation_class=described(
+        *_LOOK,
+        "bad_cursor",
+        "digests_not_configured",
+        "digests_unavailable",
+        caller="person",
+        body=(JSON, fields_of(SearchRequest)),
+    ),
+)
+async def search(
+    request: web.HttpRequest, record_store: NamedDependency[RecordStore]
+) -> SearchAnswer:
+    """Records by their content: the body names a text or an exact body, and filters as of
+    ``/v1/records``. What is searched for is not recorded, that it was searched is."""
+    asked = web.decode_body(await request.body(), SearchRequest)
+    authorization = request.headers.get("authorization")
+    named = (asked.filters.get(name) for name in ("tenant", "region"))
+    looker = record_store.auditor(authorization, *named)
+    return await record_store.search(
+        looker, asked, authorization, request.headers.get(acts.WHY_HEADER)
+    )
 
 
 @get("/v1/records/{name:str}", operation_class=described(*_LOOK, caller="person", query=PLACE))
@@ -282,6 +310,7 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     keep_records,
     keep_chain_head,
     page,
+    search,
     detail,
     proof,
     instances,

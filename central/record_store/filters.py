@@ -68,9 +68,17 @@ class Cursor(msgspec.Struct, frozen=True):
     query: str
 
 
+class Content(msgspec.Struct, frozen=True):
+    """Records whose ``column`` is one of ``digests``, 32 bytes each."""
+
+    column: Literal["input_digest", "request_digest"]
+    digests: tuple[bytes, ...]
+
+
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """``text``: column → value. ``untrusted``: whether the record's key was taken back.
-    ``decided_from`` inclusive, ``decided_to`` exclusive, in µs."""
+    ``decided_from`` inclusive, ``decided_to`` exclusive, in µs. ``content``: of a search, else
+    None."""
 
     region: str | None
     text: dict[str, str]
@@ -85,6 +93,7 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     cursor: Cursor | None
     fingerprint: str
+    content: Content | None = None
 
     @property
     def times_text(self) -> str | None:
@@ -95,8 +104,11 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
         return "/".join(".." if end is None else time_text(end) for end in ends)
 
 
-def read_query(parameters: Iterable[tuple[str, str]]) -> Query:
-    """The query in ``parameters``. Raises Refused (``bad_filter``, ``bad_cursor``)."""
+def read_query(parameters: Iterable[tuple[str, str]], *, bound_to: str = "") -> Query:
+    """The query in ``parameters``. ``bound_to``: what else its cursors are only good for.
+
+    Raises Refused (``bad_filter``, ``bad_cursor``).
+    """
     values: dict[str, str] = {}
     for name, value in parameters:
         if name not in _KNOWN and name not in _PAGING:
@@ -107,7 +119,7 @@ def read_query(parameters: Iterable[tuple[str, str]]) -> Query:
     order = values.get("order", "newest")
     if order not in ("newest", "oldest"):
         raise Refused("bad_filter", "order is newest or oldest")
-    fingerprint = _fingerprint(values)
+    fingerprint = _fingerprint(values, bound_to)
     return Query(
         region=values.get("region"),
         text={name: values[name] for name in TEXT_FILTERS if name in values},
@@ -146,8 +158,10 @@ def _cursor(text: str | None, fingerprint: str) -> Cursor | None:
     return cursor
 
 
-def _fingerprint(values: dict[str, str]) -> str:
+def _fingerprint(values: dict[str, str], bound_to: str) -> str:
     asked = sorted(pair for pair in values.items() if pair[0] not in ("cursor", "limit"))
+    if bound_to:
+        asked.append(("", bound_to))
     return hashlib.sha256(msgspec.json.encode(asked)).hexdigest()[:16]
 
 

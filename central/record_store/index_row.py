@@ -34,6 +34,8 @@ class IndexRow(msgspec.Struct, frozen=True, kw_only=True):
     level: str | None = None
     policy_version: int | None = None
     policy_digest: str | None = None
+    input_digest: bytes | None = None
+    request_digest: bytes | None = None
     categories: list[str] = []
 
 
@@ -53,10 +55,13 @@ COLUMNS: Final = (
     "level",
     "policy_version",
     "policy_digest",
+    "input_digest",
+    "request_digest",
 )
 """The columns of table ``record`` that come from here, in order, after ``time_us``."""
 
 EMPTY: Final = IndexRow()
+_DIGEST_BYTES: Final = 32
 
 
 def index_row(decoded: Record) -> IndexRow:
@@ -69,6 +74,7 @@ def index_row(decoded: Record) -> IndexRow:
             of_id=decoded.of,
             model=decoded.served,
             outcome=decoded.outcome,
+            request_digest=digest_bytes(decoded.digest.request),
         )
     if isinstance(decoded, Start):
         return IndexRow(time_us=_micros(decoded.time.started))
@@ -95,8 +101,20 @@ def _decision(decoded: Decision) -> IndexRow:
         level=decoded.data.level,
         policy_version=decoded.policy.version,
         policy_digest=decoded.policy.digest,
+        input_digest=digest_bytes(decoded.digest.input),
+        request_digest=digest_bytes(decoded.digest.request),
         categories=decoded.data.categories,
     )
+
+
+def digest_bytes(text: str | None) -> bytes | None:
+    """The 32 bytes of ``hmac-sha256:<hex>``; None for what is not of that form, never an error."""
+    scheme, _, digits = (text or "").partition(":")
+    try:
+        digest = bytes.fromhex(digits)
+    except ValueError:
+        return None
+    return digest if scheme == "hmac-sha256" and len(digest) == _DIGEST_BYTES else None
 
 
 def _micros(text: str) -> int | None:

@@ -142,6 +142,9 @@ def condition_of(query: Query, log: Log) -> Condition:
         condition.add("r.leaf_index = k.leaf_index")
     for column, value in query.text.items():
         condition.add(f"r.{column} = ?", value)
+    if query.content is not None:
+        marks = ",".join("?" * len(query.content.digests))
+        condition.add(f"r.{query.content.column} IN ({marks})", *query.content.digests)
     if query.untrusted is not None:
         condition.add(UNTRUSTED if query.untrusted else f"NOT {UNTRUSTED}")
     if query.grade == "on_time":
@@ -157,7 +160,11 @@ def condition_of(query: Query, log: Log) -> Condition:
 
 def source_of(query: Query) -> str:
     """The FROM clause: the category index leads where a category is asked for, which is what
-    CROSS JOIN means to SQLite's planner."""
+    CROSS JOIN means to SQLite's planner; and that of a digest before any other."""
+    if query.content is not None:
+        index = {"input_digest": "record_input", "request_digest": "record_request"}
+        found = f"record r INDEXED BY {index[query.content.column]}"
+        return found if query.category is None else f"{found} CROSS JOIN category k"
     return "record r" if query.category is None else "category k CROSS JOIN record r"
 
 

@@ -5,7 +5,8 @@ Owns: their shape. Rules: hashes are 32 raw bytes; times are microseconds since 
 lock in the transaction that uses it; nothing here updates or deletes a record.
 
 ``record`` keeps the exact payload and signature; its other columns are an index made from them
-and can be made again. ``grade`` is null for what came on time. ``certificate.attested`` is who
+and can be made again. ``grade`` is null for what came on time. ``input_digest`` and
+``request_digest`` are the 32 bytes of keyed digests. ``certificate.attested`` is who
 proved the start, where that can be one daemon at a time only. ``own_instance`` names the store's
 own chains, in the order they began.
 ``log.peaks`` are the hashes of the complete subtrees that ``log.size`` leaves make up, ``tile``
@@ -177,6 +178,8 @@ CREATE TABLE IF NOT EXISTS record (
     level TEXT,
     policy_version INTEGER,
     policy_digest TEXT,
+    input_digest BLOB,
+    request_digest BLOB,
     payload BLOB NOT NULL,
     signature BLOB NOT NULL,
     UNIQUE (log, leaf_index),
@@ -208,6 +211,10 @@ CREATE INDEX IF NOT EXISTS record_expecting
     WHERE kind = 'decision' AND stage = 'request' AND outcome IN ('allow', 'error_open');
 CREATE INDEX IF NOT EXISTS record_counters
     ON record (log, instance, seq) WHERE kind IN ('heartbeat', 'seal');
+CREATE INDEX IF NOT EXISTS record_input ON record (log, input_digest)
+    WHERE input_digest IS NOT NULL;
+CREATE INDEX IF NOT EXISTS record_request ON record (log, request_digest)
+    WHERE request_digest IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_policy
     ON record (log, policy_version, time_us, leaf_index) WHERE policy_version IS NOT NULL;
 

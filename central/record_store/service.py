@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from typing import Protocol
 
 import msgspec
 
 from central.acts import Act
-from central.certifying import IssuerDesk, RemoteIssuer
+from central.certifying import DigestDesk, IssuerDesk, RemoteIssuer
 from central.config import OPERATOR_TENANT, CentralConfig
 from central.database import Database, OpenDatabase
 from central.errors import Refused
+from central.issuer.digests import WithoutKey
 from central.keys import RootFiles, read_signer
 from central.people import People, Person
 from central.record_store import (
@@ -29,6 +31,7 @@ from central.record_store import (
     query,
     revocations,
     schema,
+    search,
     upgrades,
     witnesses,
 )
@@ -43,6 +46,7 @@ from central.record_store.query import Page, RecordDetail
 from central.record_store.reconcile import Reconciliation, reconcile
 from central.record_store.register import Register
 from central.record_store.revocations import RevokedLeaf
+from central.record_store.search import SearchAnswer, SearchRequest
 from central.record_store.senders import Authenticated, Call, authenticate
 from central.record_store.witnesses import Witnesses, Witnessing
 from gateway import checkpoint
@@ -66,6 +70,10 @@ class Looker(msgspec.Struct, frozen=True):
     place: Place
 
 
+class IssuerAtHand(IssuerDesk, DigestDesk, Protocol):
+    """All that the store asks of an issuer."""
+
+
 class RecordStore:
     """The store over its own database. It holds no issuer key: it cannot make a daemon up.
 
@@ -80,9 +88,10 @@ class RecordStore:
         clock: WallClock,
         entropy: Entropy,
         open_database: OpenDatabase = Database,
-        desk: IssuerDesk | None = None,
+        desk: IssuerAtHand | None = None,
     ) -> None:
-        """``desk``: of the issuer that certifies the store's own chains, or None."""
+        """``desk``: of the issuer that certifies the store's own chains and keeps digest keys, or
+        None."""
         self._config = config
         self._root_files = root_files
         self._people = people
@@ -210,6 +219,39 @@ class RecordStore:
 
     async def page(self, place: Place, wanted: Query) -> Page:
         return await self.database.read(lambda c: query.page(c, _log(c, place), wanted))
+
+    async def search(
+        self, looker: Looker, asked: SearchRequest, authorization: str | None, why: str | None
+    ) -> SearchAnswer:
+        """Records that hold a digest of what is asked; noted before anything is looked up.
+
+        Raises Refused.
+        """
+        if self._desk is None:
+            raise Refused("digests_not_configured", "set issuer_url, or run the issuer here")
+        place, content = looker.place, search.content_of(asked)
+        wanted = search.query_of(asked, content)
+        instances = await self.database.read(lambda c: search.candidates(c, _log(c, place), wanted))
+        await self.note(
+            Act(
+                tenant=place.tenant,
+                region=place.region,
+                who=looker.person.name,
+                what="records.search",
+                why=why,
+                parameters={**asked.filters, "by": asked.kind, "instances": str(len(instances))},
+                range=wanted.times_text,
+            )
+        )
+        digests: list[str] = []
+        without: list[WithoutKey] = []
+        for one in search.digest_requests(asked, content, place.tenant, place.region, instances):
+            found = await self._desk.digests_for_search(authorization, why, one)
+            digests += [digest.digest for digest in found.digests]
+            without += found.without
+        return await self.database.read(
+            lambda c: search.find(c, _log(c, place), wanted, asked.kind, digests, without)
+        )
 
     async def detail(self, place: Place, name: str) -> RecordDetail:
         return await self.database.read(lambda c: query.detail(c, _log(c, place), name))

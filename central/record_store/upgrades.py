@@ -12,6 +12,8 @@ from typing import Final
 from central.database import Upgrade
 from central.record_store import certificates, tree
 from central.record_store.grade import REGRADE
+from central.record_store.index_row import index_row
+from gateway import record
 from gateway.logproof import Entry
 from gateway.merkle import Frontier
 from gateway.timestamp import time_micros
@@ -46,14 +48,16 @@ def _next_leaves(connection: sqlite3.Connection, log: int, index: int) -> list[b
 
 
 def _grade_and_attest(connection: sqlite3.Connection) -> None:
-    """2 → 3: grades of records, who attested each certificate, wider indexes, and no table of
-    looks: they are recorded in the log itself, and a row of ours proved nothing."""
+    """2 → 3: grades of records, digests to find them by, who attested each certificate, wider
+    indexes, and no table of looks: they are recorded in the log itself, and a row of ours proved
+    nothing."""
     connection.execute("DROP TABLE look")
     # Made again with more in them.
     connection.execute("DROP INDEX record_of")
     connection.execute("DROP INDEX record_time")
     connection.execute("ALTER TABLE record ADD COLUMN grade TEXT")
     connection.execute(REGRADE)
+    _index_digests(connection)
     connection.execute("ALTER TABLE certificate ADD COLUMN attested TEXT")
     connection.execute("ALTER TABLE certificate ADD COLUMN issued_us INTEGER NOT NULL DEFAULT 0")
     rows = connection.execute("SELECT log, leaf_index, envelope FROM certificate").fetchall()
@@ -68,6 +72,23 @@ def _grade_and_attest(connection: sqlite3.Connection) -> None:
                 leaf_index,
             ),
         )
+
+
+def _index_digests(connection: sqlite3.Connection) -> None:
+    for column in ("input_digest", "request_digest"):
+        connection.execute(f"ALTER TABLE record ADD COLUMN {column} BLOB")
+    rows = connection.execute(
+        "SELECT rowid, payload FROM record WHERE kind IN ('decision', 'completion') AND v = ?",
+        (record.VERSION,),
+    )
+    # The rows are changed behind the reader, which goes by their numbers: those stay.
+    for rowid, payload in rows:
+        row = index_row(record.decode(payload))
+        if row.input_digest is not None or row.request_digest is not None:
+            connection.execute(
+                "UPDATE record SET input_digest = ?, request_digest = ? WHERE rowid = ?",
+                (row.input_digest, row.request_digest, rowid),
+            )
 
 
 UPGRADES: Final[dict[int, Upgrade]] = {1: _grow_trees, 2: _grade_and_attest}

@@ -79,6 +79,7 @@ class Filled(Deployment):
             "/v1/certificates": documents.encode(self.daemon.certificate),
             "/v1/records": b"\n".join(one.envelope_line() for one in shipped),
             "/v1/digests": msgspec.json.encode({**place, "text": "hello"}),
+            "/v1/search": b'{"text": "hello", "filters": {"tenant": "acme"}}',
             "/v1/digest-keys/destroy": msgspec.json.encode(place),
             "/v1/revocations": documents.encode(revocation(Daemon(self, 9).signer.kid)),
             f"{scope}/bundles": published.envelope,

@@ -39,6 +39,7 @@ NOBODY: Final = {
 
 TABLE: Final = {
     ("GET", "/v1/records"): ("/v1/records", "auditor"),
+    ("POST", "/v1/search"): ("/v1/search", "auditor"),
     ("GET", "/v1/records/{name:str}"): ("/v1/records/x", "auditor"),
     ("GET", "/v1/records/{name:str}/proof"): ("/v1/records/x/proof", "auditor"),
     ("GET", "/v1/instances"): ("/v1/instances", "auditor"),
@@ -71,6 +72,7 @@ TABLE: Final = {
 """(method, path) → what to ask for, and the role that it takes."""
 
 BODIES: Final[dict[str, object]] = {
+    "/v1/search": {"text": "x", "filters": PLACE},
     "/v1/digests": {**PLACE, "instances": ["a" * 26], "text": "x"},
     "/v1/digest-keys/destroy": {**PLACE, "instances": ["a" * 26]},
 }

@@ -81,6 +81,17 @@ def test_a_tree_grown_by_the_upgrade_is_the_tree_that_grew_with_its_leaves(
     assert _rows(then, "PRAGMA user_version") == [(schema.VERSION,)]
 
 
+def test_an_upgraded_record_is_found_by_its_digests_as_a_new_one(
+    filled: tuple[Path, Daemon], tmp_path: Path
+) -> None:
+    now, then = filled[0], tmp_path / "then.db"
+    _as_version(1, now, then)
+    _open(then)
+    query = "SELECT seq, input_digest, request_digest FROM record ORDER BY leaf_index"
+    assert _rows(then, query) == _rows(now, query)
+    assert sum(row[1] is not None for row in _rows(now, query)) == LEAVES
+
+
 def test_an_upgraded_file_has_the_tables_of_a_new_one(
     filled: tuple[Path, Daemon], tmp_path: Path
 ) -> None:
