@@ -32,8 +32,8 @@ _INSTANCES_MAX: Final = 10 * limits.DIGEST_INSTANCES_MAX
 
 
 class SearchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Body of ``POST /v1/search``: either ``text`` (as of ``digest.input``: the prompt, or the
-    arguments of a tool call) or ``body_base64`` (exact bytes of a request, as of
+    """Body of ``POST /v1/search``: either ``text`` (as of ``digest.input``: the last user text,
+    or a tool's arguments) or ``body_base64`` (exact bytes of a request, as of
     ``digest.request``). ``filters``: parameters of ``GET /v1/records``, by name."""
 
     text: str | None = None
