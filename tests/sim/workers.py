@@ -33,8 +33,11 @@ class Workers:
         self._pool: Pool | None = None
         self._coming: dict[int, AsyncResult[Outcome]] = {}
         if len(seeds) > 1:
-            # Spawned, because a fork would copy the test runner in whatever state it is.
-            self._pool = multiprocessing.get_context("spawn").Pool(os.cpu_count())
+            # Not forked from the test runner, in whatever state it is, but from a process that has
+            # imported the world and nothing else; one world each, whose memory goes with it.
+            context = multiprocessing.get_context("forkserver")
+            context.set_forkserver_preload(["tests.sim.world"])
+            self._pool = context.Pool(os.cpu_count(), maxtasksperchild=1)
             for seed in seeds:
                 self._coming[seed] = self._pool.apply_async(run_alone, (seed,))
 

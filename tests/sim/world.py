@@ -372,4 +372,3 @@ def _without_collector() -> Iterator[None]:
     finally:
         if collects:
             gc.enable()
-        gc.collect()
