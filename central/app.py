@@ -93,7 +93,7 @@ def build(
         if issuer is not None or store is not None:
             handlers.append(revocations.handler(config, root_files, issuer, store))
         databases = [service.database for service in services.values()]
-        handlers.append(_readyz(databases, one_operator=config.one_operator))
+        handlers.append(_readyz(databases, store, one_operator=config.one_operator))
         # From here on the application's own end closes the databases.
         opened.pop_all()
     return web.CentralApp(
@@ -127,15 +127,25 @@ def _provide(service: Service) -> Provide:
     return Provide(provide, sync_to_thread=False, use_cache=True)
 
 
-def _readyz(databases: list[Database], *, one_operator: bool) -> HTTPRouteHandler:
-    ready = msgspec.json.encode({"ready": True, "one_operator": one_operator})
+class Ready(msgspec.Struct, frozen=True):
+    """``alarms``: words, of which none makes a service unready: an operator looks into them."""
 
+    ready: bool
+    one_operator: bool
+    alarms: list[str]
+
+
+def _readyz(
+    databases: list[Database], store: RecordStore | None, *, one_operator: bool
+) -> HTTPRouteHandler:
     @get("/readyz", include_in_schema=False)
     async def readyz() -> Response[bytes]:
         """Every database answers."""
         for database in databases:
             await database.read(lambda connection: connection.execute("SELECT 1").fetchone())
-        return web.answer(ready)
+        behind = store is not None and await store.any_behind()
+        alarms = ["log_behind"] if behind else []
+        return web.answer(msgspec.json.encode(Ready(True, one_operator, alarms)))
 
     return readyz
 

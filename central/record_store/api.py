@@ -20,6 +20,7 @@ from central import acts, web
 from central.acts import Act
 from central.described import BYTES, ENVELOPE, JSON, TEXT, TEXT_PLAIN, described, fields_of, number
 from central.errors import Refused
+from central.record_store.behind import LogStatus
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import Pinned
 from central.record_store.filters import Query, read_query
@@ -155,6 +156,16 @@ async def instances(
     """Every instance: state, head, gaps, last seen."""
     place = await _asked(request, record_store, "instances.list")
     return await record_store.instances(place)
+
+
+@get("/v1/log", operation_class=described(*_LOOK, caller="person", query=PLACE))
+async def log_status(
+    request: web.HttpRequest, record_store: NamedDependency[RecordStore]
+) -> LogStatus:
+    """The log's origin and size, and what daemons saw of it that it does not have, with their
+    signed word."""
+    place = await _asked(request, record_store, "log.status")
+    return await record_store.log_status(place)
 
 
 @get(
@@ -314,6 +325,7 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     detail,
     proof,
     instances,
+    log_status,
     reconcile,
     exports,
 ]

@@ -13,6 +13,7 @@ own chains, in the order they began.
 holds those of C2SP tlog-tiles.
 The members of ``record_time`` after the first three order nothing: a filter that has no index of
 its own is checked there, without reading whole rows.
+``log_behind`` holds, by instance, what was seen of this log that it does not have.
 ``quorum_met`` says which checkpoint was the newest that met a policy of witnesses, by its SHA-256.
 """
 
@@ -77,6 +78,19 @@ CREATE TABLE IF NOT EXISTS log_statement (
     opened_origin TEXT NOT NULL,
     envelope BLOB NOT NULL,
     PRIMARY KEY (log, leaf_index)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS log_behind (
+    log INTEGER NOT NULL REFERENCES log (log),
+    instance TEXT NOT NULL,
+    number INTEGER NOT NULL,
+    reason TEXT NOT NULL,
+    origin TEXT NOT NULL,
+    size INTEGER NOT NULL,
+    root TEXT NOT NULL,
+    received_us INTEGER NOT NULL,
+    said BLOB NOT NULL,
+    PRIMARY KEY (log, instance, number)
 ) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS leaf (

@@ -7,9 +7,10 @@ Refuses: HTTP.
 
 from __future__ import annotations
 
+import logging
 import os
 import sqlite3
-from typing import Protocol
+from typing import Final, Protocol
 
 import msgspec
 
@@ -23,6 +24,7 @@ from central.keys import RootFiles, read_signer
 from central.people import People, Person
 from central.record_store import (
     batch,
+    behind,
     certificates,
     export,
     holes,
@@ -35,6 +37,7 @@ from central.record_store import (
     upgrades,
     witnesses,
 )
+from central.record_store.behind import LogStatus, Reason
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import ExportPage, Pinned
 from central.record_store.filters import Query
@@ -50,10 +53,12 @@ from central.record_store.search import SearchAnswer, SearchRequest
 from central.record_store.senders import Authenticated, Call, authenticate
 from central.record_store.witnesses import Witnesses, Witnessing
 from gateway import checkpoint
-from gateway.documents import ChainHead
+from gateway.documents import ChainHead, LogSeen
 from gateway.ports import Entropy, WallClock
 from gateway.revoking import Opened
 from gateway.shipping import ChainHeadAnswer, ShipAnswer
+
+_logger: Final = logging.getLogger("gatepost.central")
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -157,22 +162,34 @@ class RecordStore:
         arrival = await self.database.compute(
             lambda: _verify(call.body, encoding, known, keyring, received_us)
         )
-        return await self.database.write(lambda c: ingest(c, arrival, self._logbook))
+        signed = (call.signed or "").encode()
+
+        def work(connection: sqlite3.Connection) -> tuple[Reason | None, ShipAnswer]:
+            log = self._logbook.open(connection, arrival.tenant, arrival.region)
+            seen, sender = arrival.log_seen, arrival.sender
+            found = behind.keep(connection, log, sender, seen, signed, received_us)
+            return found, ingest(connection, arrival, self._logbook)
+
+        found, answer = await self.database.write(work)
+        _tell_behind(found, arrival.sender, arrival.log_seen)
+        return answer
 
     async def keep_chain_head(self, call: Call) -> ChainHeadAnswer:
         """Keep where an instance's chain stands, and say what of it is missing here that was
         acknowledged. Raises Refused."""
         now_us = self._clock.wall_us()
 
-        def work(connection: sqlite3.Connection) -> tuple[Log, ChainHead]:
+        def work(connection: sqlite3.Connection) -> tuple[Log, ChainHead, Reason | None]:
             sender = authenticate(connection, call, self._config.audience, now_us).sender
             head = instances.open_chain_head(call.body, sender)
             log = instances.keep_chain_head(
                 connection, self._logbook, sender, head, call.body, now_us
             )
-            return log, head
+            seen, instance = head.log_seen, head.instance
+            return log, head, behind.keep(connection, log, instance, seen, call.body, now_us)
 
-        log, head = await self.database.write(work)
+        log, head, found = await self.database.write(work)
+        _tell_behind(found, head.instance, head.log_seen)
         missing = await self.database.read(
             lambda c: holes.lacking(c, log.log, head.instance, head.acked_seq)
         )
@@ -260,6 +277,22 @@ class RecordStore:
         now_us = self._clock.wall_us()
         return await self.database.read(lambda c: instances.instances(c, _log(c, place), now_us))
 
+    async def log_status(self, place: Place) -> LogStatus:
+        """A log, and what daemons saw of it that it does not have. Raises Refused
+        (``not_found``) before its first leaf."""
+
+        def work(connection: sqlite3.Connection) -> LogStatus:
+            log = _log(connection, place)
+            if log is None:
+                raise Refused("not_found", "this log has no leaf yet")
+            return behind.status(connection, log)
+
+        return await self.database.read(work)
+
+    async def any_behind(self) -> bool:
+        """Whether a daemon saw more of any log, or another one."""
+        return await self.database.read(behind.any_behind)
+
     async def reconcile(self, place: Place, older_than_seconds: int) -> Reconciliation:
         """What of one log does not fit the rest."""
         now_us = self._clock.wall_us()
@@ -339,6 +372,18 @@ class RecordStore:
     async def export_tail(self, pinned: Pinned, old_size: int | None) -> bytes:
         """The last lines of an export."""
         return await self.database.read(lambda c: export.tail_lines(c, pinned, old_size))
+
+
+def _tell_behind(reason: Reason | None, instance: str, seen: LogSeen | None) -> None:
+    if reason is not None and seen is not None:
+        _logger.error(
+            "log_behind: instance %s saw %s with %d leaves, and here it is not so (%s): a backup"
+            " was restored, or there are two stores; see /v1/log, and reopen the log",
+            instance,
+            seen.origin,
+            seen.size,
+            reason,
+        )
 
 
 def _log(connection: sqlite3.Connection, place: Place) -> Log | None:

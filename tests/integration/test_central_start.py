@@ -87,7 +87,7 @@ def test_an_issuer_apart_serves_enrolment_and_nothing_else(
         assert announced["one_operator"] is False
         url = str(announced["url"])
         ready = urllib.request.urlopen(f"{url}/readyz", timeout=10).read()
-        assert ready == b'{"ready":true,"one_operator":false}'
+        assert ready == b'{"ready":true,"one_operator":false,"alarms":[]}'
         asked = urllib.request.Request(f"{url}/v1/enrol/nonce", data=b"", method="POST")
         assert b"nonce" in urllib.request.urlopen(asked, timeout=10).read()
         with pytest.raises(urllib.error.HTTPError, match="404"):

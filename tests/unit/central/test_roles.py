@@ -43,6 +43,7 @@ TABLE: Final = {
     ("GET", "/v1/records/{name:str}"): ("/v1/records/x", "auditor"),
     ("GET", "/v1/records/{name:str}/proof"): ("/v1/records/x/proof", "auditor"),
     ("GET", "/v1/instances"): ("/v1/instances", "auditor"),
+    ("GET", "/v1/log"): ("/v1/log", "auditor"),
     ("GET", "/v1/reconcile"): ("/v1/reconcile", "auditor"),
     ("GET", "/v1/exports"): ("/v1/exports", "auditor"),
     ("GET", "/log/{tenant:str}/{region:str}/{number:int}/checkpoint"): (
