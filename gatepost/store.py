@@ -20,6 +20,10 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
         "gatepost.store_restore_check:restore_check",
         "Whether a copy is whole and agrees with itself.",
     ),
+    "migrate": (
+        "gatepost.store_migrate:migrate",
+        "Bring the database to this version, offline.",
+    ),
     "log-keys": (
         "gatepost.store_log_keys:log_keys",
         "Print the keys that a witness needs.",

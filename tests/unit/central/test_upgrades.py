@@ -92,11 +92,12 @@ def test_an_upgraded_record_is_found_by_its_digests_as_a_new_one(
     assert sum(row[1] is not None for row in _rows(now, query)) == LEAVES
 
 
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
 def test_an_upgraded_file_has_the_tables_of_a_new_one(
-    filled: tuple[Path, Daemon], tmp_path: Path
+    filled: tuple[Path, Daemon], tmp_path: Path, version: int
 ) -> None:
     then, new = tmp_path / "then.db", tmp_path / "empty.db"
-    _as_version(1, filled[0], then)
+    _as_version(version, filled[0], then)
     _open(then)
     _open(new)
     kinds = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
