@@ -59,7 +59,8 @@ def contradiction(connection: sqlite3.Connection, log: Log, seen: LogSeen) -> Re
         ours, theirs = checkpoint.place_of(log.origin), checkpoint.place_of(seen.origin)
     except DocumentInvalid:
         return None
-    if (theirs.host, theirs.tenant, theirs.region) != (ours.host, ours.tenant, ours.region):
+    elsewhere = (theirs.host, theirs.tenant, theirs.region) != (ours.host, ours.tenant, ours.region)
+    if elsewhere or seen.size < 0:
         return None
     if theirs.number != ours.number:
         return "newer_log" if theirs.number > ours.number else None

@@ -137,6 +137,7 @@ def test_a_backup_from_before_a_reopening_is_reopened_once_more_than_that(
         ({"size": 0}, "other_root"),
         ({"root": base64.b64encode(bytes(32)).decode()}, "other_root"),
         ({"origin": ORIGIN[:-1] + "2"}, "newer_log"),
+        ({"size": -1}, None),
         ({"origin": OTHER, "size": 1_000}, None),
         ({"origin": "elsewhere", "size": 1_000}, None),
         ({"origin": ORIGIN.replace("localhost", "other"), "size": 1_000}, None),
