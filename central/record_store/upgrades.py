@@ -14,6 +14,7 @@ from central.record_store import certificates, tree
 from central.record_store.grade import REGRADE
 from central.record_store.index_row import index_row
 from gateway import record
+from gateway.errors import UNREADABLE
 from gateway.logproof import Entry
 from gateway.merkle import Frontier
 from gateway.timestamp import time_micros
@@ -83,7 +84,11 @@ def _index_digests(connection: sqlite3.Connection) -> None:
     )
     # The rows are changed behind the reader, which goes by their numbers: those stay.
     for rowid, payload in rows:
-        row = index_row(record.decode(payload))
+        try:
+            row = index_row(record.decode(payload))
+        except UNREADABLE:
+            # Kept by a version that read it otherwise; it stays, and is not found by content.
+            continue
         if row.input_digest is not None or row.request_digest is not None:
             connection.execute(
                 "UPDATE record SET input_digest = ?, request_digest = ? WHERE rowid = ?",

@@ -123,6 +123,19 @@ def test_a_batch_sent_again_after_the_upgrade_is_proved_by_a_signed_checkpoint(
         assert prove(before.ship(more), more).seqs == {LEAVES + 1}
 
 
+def test_a_record_that_this_version_cannot_read_stops_no_upgrade(
+    filled: tuple[Path, Daemon], tmp_path: Path
+) -> None:
+    then = tmp_path / "then.db"
+    _as_version(2, filled[0], then)
+    with sqlite3.connect(then) as connection:
+        connection.execute("UPDATE record SET payload = x'7b7d' WHERE seq = 2")
+    connection.close()
+    _open(then)
+    query = "SELECT seq, payload FROM record WHERE kind = 'decision' AND input_digest IS NULL"
+    assert _rows(then, query) == [(2, b"{}")]
+
+
 def test_an_upgrade_that_fails_changes_nothing(filled: tuple[Path, Daemon], tmp_path: Path) -> None:
     def failing(connection: sqlite3.Connection) -> None:
         upgrades.UPGRADES[1](connection)
