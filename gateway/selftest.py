@@ -6,12 +6,25 @@ expects. Refuses: deciding what happens to a bundle that fails (``policy_cache``
 
 from __future__ import annotations
 
+import msgspec
+
 from gateway.errors import DocumentInvalid
 from gateway.inputs import Inputs
 from gateway.judgement import Judgement, judge
 from gateway.policy import SampleInput, SelfTest
 from gateway.table import Table
+from gateway.target import named
 from gateway.timestamp import time_micros
+from gateway.truth import TRUE, UNKNOWN
+
+
+class Tested(msgspec.Struct, frozen=True):
+    """``problem``: how the judgement differs from what the test expects, empty for not at all.
+    ``reached``: ids of the rules that applied, whether they decided or not."""
+
+    problem: str
+    judgement: Judgement
+    reached: tuple[str, ...]
 
 
 def run_self_tests(table: Table) -> None:
@@ -21,10 +34,23 @@ def run_self_tests(table: Table) -> None:
     and what came out.
     """
     for test in table.policy.tests:
-        judgement, _ = judge(table, sample_inputs(test.name, test.input))
-        problem = _difference(test, judgement)
+        problem = run_self_test(table, test).problem
         if problem:
             raise DocumentInvalid("selftest", f"test {test.name!r}: {problem}")
+
+
+def run_self_test(table: Table, test: SelfTest) -> Tested:
+    """One test's end. Raises DocumentInvalid (``selftest``) for an unreadable time."""
+    inputs = sample_inputs(test.name, test.input)
+    judgement, results = judge(table, inputs)
+    rules = table.candidates(named(inputs)).rules if results else ()
+    # A grant is used where it is true, a restriction where it is true or unknown.
+    reached = [
+        rule.id
+        for rule, truth in zip(rules, results, strict=True)
+        if truth == TRUE or (truth == UNKNOWN and rule.effect != "grant")
+    ]
+    return Tested(_difference(test, judgement), judgement, tuple(reached))
 
 
 def sample_inputs(name: str, sample: SampleInput) -> Inputs:

@@ -1,0 +1,29 @@
+"""``gatepost policy``: what the authors of policy work with.
+
+Owns: the list of its commands. Refuses: doing anything itself, and signing (``gatepost keys
+sign``).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final
+
+import click
+
+from gatepost.lazy_group import LazyGroup
+
+_COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "init": ("gatepost.policy_init:init", "Write a commented policy with its tests."),
+    "lint": ("gatepost.policy_lint:lint", "Check a policy, and say what in it has no effect."),
+    "test": ("gatepost.policy_test:test", "Run a policy's tests."),
+    "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
+}
+
+
+class _Commands(LazyGroup):
+    entries: ClassVar[dict[str, tuple[str, str]]] = _COMMANDS
+
+
+@click.group(cls=_Commands)
+def policy() -> None:
+    """Write, test, compare, explain and publish policy."""
