@@ -156,3 +156,15 @@ def test_build_wants_to_know_whom_the_bundle_is_for(starter: Path, tmp_path: Pat
 def test_a_missing_file_is_exit_2(tmp_path: Path) -> None:
     assert gatepost("policy", "lint", tmp_path / "none.yaml").code == 2
     assert gatepost("policy", "lint", tmp_path).code == 2
+
+
+def test_a_diff_names_what_widens(starter: Path, tmp_path: Path) -> None:
+    wider = tmp_path / "wider.yaml"
+    wider.write_text(starter.read_text())
+    changed(wider, "args.amount, 500", "args.amount, 900")
+    ended = gatepost("policy", "diff", starter, wider)
+    assert ended.code == 0
+    assert ended.out.startswith("widening   grant 'small-refunds': when ")
+    assert gatepost("policy", "diff", "--fail-on-widening", starter, wider).code == 1
+    assert gatepost("policy", "diff", "--fail-on-widening", wider, starter).code == 0
+    assert gatepost("policy", "diff", starter, starter).out == "the same policy\n"
