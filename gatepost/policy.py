@@ -16,6 +16,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "init": ("gatepost.policy_init:init", "Write a commented policy with its tests."),
     "lint": ("gatepost.policy_lint:lint", "Check a policy, and say what in it has no effect."),
     "test": ("gatepost.policy_test:test", "Run a policy's tests."),
+    "explain": ("gatepost.policy_explain:explain_call", "Say which rules decide a call, and why."),
     "diff": ("gatepost.policy_diff:diff", "Say what a change widens and what it narrows."),
     "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
 }

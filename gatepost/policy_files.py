@@ -15,8 +15,8 @@ from gatepost.faults import InputOutputError
 from gatepost.terminal import plain
 from gateway import documents, limits, seal
 from gateway.errors import DocumentInvalid
-from gateway.policy import SelfTest, decode_bundle
-from gateway.policy_source import PolicySource, read_policy, read_tests
+from gateway.policy import SampleInput, SelfTest, decode_bundle
+from gateway.policy_source import PolicySource, read_call, read_policy, read_tests
 from gateway.table import compile_policy
 from gateway.yaml_text import Place, SourceInvalid
 
@@ -50,9 +50,12 @@ def tests_in(path: Path) -> list[SelfTest]:
         _tell(error)
 
 
-def content(path: Path) -> bytes:
-    """The bytes of a file. Raises InputOutputError."""
-    return _read(path)
+def call_in(path: Path) -> SampleInput:
+    """The call in ``path``, written as a test's input. As ``policy_in``."""
+    try:
+        return read_call(str(path), _read(path))
+    except SourceInvalid as error:
+        _tell(error)
 
 
 def _tell(error: SourceInvalid) -> NoReturn:

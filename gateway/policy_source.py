@@ -17,7 +17,15 @@ from gateway.comparison import ConditionInvalid, Scope
 from gateway.condition import compile_condition
 from gateway.errors import DocumentInvalid
 from gateway.inputs import suggestion
-from gateway.policy import Grant, Policy, Restriction, SelfTest, decode_policy, json_text
+from gateway.policy import (
+    Grant,
+    Policy,
+    Restriction,
+    SampleInput,
+    SelfTest,
+    decode_policy,
+    json_text,
+)
 from gateway.table import Table, compile_policy, scope_of
 from gateway.target import TargetInvalid, compile_target
 from gateway.yaml_text import Fault, Path, Place, SourceInvalid, read_tree
@@ -83,6 +91,15 @@ def read_tests(file: str, data: bytes) -> list[SelfTest]:
         return msgspec.json.decode(json_text(tree.value), type=_Tests).tests
     except msgspec.ValidationError as error:
         raise SourceInvalid(_shape_fault(str(error), tree.places, _Tests)) from error
+
+
+def read_call(file: str, data: bytes) -> SampleInput:
+    """The call of a file that holds what a test's ``input`` holds. Raises SourceInvalid."""
+    tree = read_tree(file, data)
+    try:
+        return msgspec.json.decode(json_text(tree.value), type=SampleInput)
+    except msgspec.ValidationError as error:
+        raise SourceInvalid(_shape_fault(str(error), tree.places, SampleInput)) from error
 
 
 def _merged(files: Sequence[tuple[str, bytes]]) -> tuple[dict[str, object], dict[Path, Place]]:

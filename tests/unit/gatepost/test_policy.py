@@ -168,3 +168,53 @@ def test_a_diff_names_what_widens(starter: Path, tmp_path: Path) -> None:
     assert gatepost("policy", "diff", "--fail-on-widening", starter, wider).code == 1
     assert gatepost("policy", "diff", "--fail-on-widening", wider, starter).code == 0
     assert gatepost("policy", "diff", starter, starter).out == "the same policy\n"
+
+
+def test_an_explanation_says_which_rule_decided_and_what_was_unknown(
+    starter: Path, tmp_path: Path
+) -> None:
+    call = tmp_path / "call.yaml"
+    call.write_text(
+        "model: {operation: tool_call, tool_server: orders, tool: refund}\n"
+        "data: {level: internal}\nargs: {amount: 12.50}\n"
+    )
+    ended = gatepost("policy", "explain", starter, call)
+    assert ended.code == 0
+    assert ended.out.splitlines() == [
+        "deny (no_grant)",
+        "  false    no-restricted-data (deny)",
+        '    false    {"at_least":["data.level","restricted"]}',
+        "  unknown  small-refunds (grant)",
+        "    unknown  all",
+        '    true       {"le":["args.amount",500]}',
+        '    unknown    {"eq":["args.currency","EUR"]}',
+        "* decided; 3 more rules are not about this call",
+    ]
+
+
+def test_a_rule_that_may_be_about_the_call_is_said_to_be_unsure(
+    starter: Path, tmp_path: Path
+) -> None:
+    call = tmp_path / "call.yaml"
+    call.write_text("model: {operation: chat}\n")
+    found = gatepost("policy", "explain", "--json", starter, call).json
+    lines = {line["id"]: line for line in found["rules"]}
+    assert found["outcome"] == "deny"
+    assert lines["no-restricted-data"]["decided"]
+    assert (lines["chat"]["truth"], lines["chat"]["certain"]) == ("unknown", False)
+
+
+def test_an_explanation_agrees_with_the_test_it_is_of(starter: Path) -> None:
+    for test in policy_in(starter).policy.tests:
+        found = gatepost("policy", "explain", "--json", starter, "--test", test.name).json
+        assert found["outcome"] == test.expect.outcome
+        decided = [line["id"] for line in found["rules"] if line["decided"]]
+        assert decided == (test.expect.rules or [])
+
+
+def test_a_call_with_a_mistake_is_told_with_its_place(starter: Path, tmp_path: Path) -> None:
+    call = tmp_path / "call.yaml"
+    call.write_text("model: {operation: chat, requestd: x}\n")
+    ended = gatepost("policy", "explain", starter, call)
+    assert ended.code == 1
+    assert f"{call}:1:26: unknown member 'requestd' (did you mean 'requested'?)" in ended.err
