@@ -29,7 +29,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "spool": ("gatepost.spool:spool", "Look at a spool on disk: ls, verify, export, quarantine."),
     "store": ("gatepost.store:store", "Work on a record store's own database."),
     "keys": ("gatepost.keys:keys", "Keys, roots, signatures of several people, revocations."),
-    "policy": ("gatepost.policy:policy", "Write, test, compare, explain and publish policy."),
+    "policy": ("gatepost.policy:policy", "Write, test, compare and explain policy."),
     "replay": ("gatepost.replay:replay", "Put recorded decisions to a policy again."),
     "verify": ("gatepost.verify:verify", "Verify exported records, offline."),
 }

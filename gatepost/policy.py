@@ -18,6 +18,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "test": ("gatepost.policy_test:test", "Run a policy's tests."),
     "explain": ("gatepost.policy_explain:explain_call", "Say which rules decide a call, and why."),
     "diff": ("gatepost.policy_diff:diff", "Say what a change widens and what it narrows."),
+    "show": ("gatepost.policy_show:show", "Show a policy's rules, groups written out."),
     "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
 }
 
@@ -28,4 +29,4 @@ class _Commands(LazyGroup):
 
 @click.group(cls=_Commands)
 def policy() -> None:
-    """Write, test, compare, explain and publish policy."""
+    """Write, test, compare and explain policy, and build its bundle."""

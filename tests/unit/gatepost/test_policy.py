@@ -218,3 +218,18 @@ def test_a_call_with_a_mistake_is_told_with_its_place(starter: Path, tmp_path: P
     ended = gatepost("policy", "explain", starter, call)
     assert ended.code == 1
     assert f"{call}:1:26: unknown member 'requestd' (did you mean 'requested'?)" in ended.err
+
+
+def test_a_policy_is_shown_with_its_groups_written_out(starter: Path) -> None:
+    ended = gatepost("policy", "show", starter)
+    assert ended.code == 0
+    assert ended.out.splitlines()[:8] == [
+        "deny no-restricted-data",
+        "    Card numbers, national ids and secrets never leave.",
+        "    actions: *",
+        '    when: {"at_least":["data.level","restricted"]}',
+        "grant chat",
+        "    Agents may talk to approved models, with data up to confidential.",
+        "    actions: chat, response, message, count_tokens",
+        "    models: gpt-4o-mini, claude-*",
+    ]
