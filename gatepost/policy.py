@@ -20,6 +20,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "diff": ("gatepost.policy_diff:diff", "Say what a change widens and what it narrows."),
     "show": ("gatepost.policy_show:show", "Show a policy's rules, groups written out."),
     "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
+    "publish": ("gatepost.policy_publish:publish", "Publish a signed bundle."),
 }
 
 
@@ -29,4 +30,4 @@ class _Commands(LazyGroup):
 
 @click.group(cls=_Commands)
 def policy() -> None:
-    """Write, test, compare and explain policy, and build its bundle."""
+    """Write, test, compare and explain policy, build its bundle, and publish it."""

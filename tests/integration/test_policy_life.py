@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from gatepost.home import Home
+from gateway import documents, seal
 from gateway.io.clock import SystemClock
 from gateway.io.entropy import SystemEntropy
 from tests.integration import raw, system
@@ -17,6 +18,7 @@ from tests.integration.conftest import MakeCentral, MakeSite
 from tests.integration.rules import DENIED_MODEL, MODEL, rules
 from tests.integration.system import Central, FarEnds, replaced
 from tests.integration.tampering import tampering
+from tests.unit.gatepost.running import gatepost
 
 pytestmark = pytest.mark.integration
 
@@ -36,6 +38,21 @@ def services(own: Central) -> Central:
     """The same, with the usual rules in force again."""
     own.publish(rules())
     return own
+
+
+def test_a_signed_bundle_is_published_once_it_is_signed(services: Central, tmp_path: Path) -> None:
+    issued = services.signed(_STRICTER, services.version + 1)
+    bundle, unsigned = tmp_path / "bundle.json", tmp_path / "unsigned.json"
+    bundle.write_bytes(issued.envelope)
+    unsigned.write_bytes(documents.encode(seal.envelope(documents.BUNDLE, issued.payload, [])))
+    options = ("--central", services.url, "--token-file", services.home.operator_token)
+    refused = gatepost("policy", "publish", unsigned, *options)
+    assert refused.code == 2
+    assert "document_invalid" in refused.err
+    done = gatepost("policy", "publish", bundle, *options)
+    assert done.code == 0
+    services.version += 1
+    assert f"names version {services.version}" in done.out
 
 
 def test_an_update_takes_effect_and_records_name_it(services: Central, make_site: MakeSite) -> None:
