@@ -27,7 +27,15 @@ _EXPECTS_COMPLETION: Final = frozenset({"allow", "error_open"})
 _GAPS_NAMED: Final = 5
 _CONTRADICTIONS_KEPT: Final = 1_000
 _OTHER_KEY: Final = "the envelope names another key than the record"
-_CENTRAL: Final = "central"
+
+
+class _Found(msgspec.Struct, frozen=True):
+    """What ``by`` said of the end of a chain that it found: the newest seq and its hash."""
+
+    by: str
+    last_seq: int | None
+    last_hash: str | None
+    line: int
 
 
 class RecordAudit:
@@ -38,9 +46,11 @@ class RecordAudit:
         self._tallies = tallies
         self._declared: dict[str, bytes] = {}
         self._chains: dict[str, ChainAudit] = {}
-        self._recovered: dict[str, tuple[int | None, str | None, int]] = {}
-        self._awaiting: dict[str, int] = {}
-        self._completed: set[str] = set()
+        self._recovered: dict[str, list[_Found]] = {}
+        self._services: set[str] = set()
+        """Instances that are certified as central services."""
+        self._awaiting: dict[tuple[str, str], int] = {}
+        self._completed: set[tuple[str, str]] = set()
         self._contradictions: list[Link] = []
         self._contradicted: list[str] = []
         self.places: dict[str, tuple[str, str]] = {}
@@ -136,7 +146,7 @@ class RecordAudit:
             self._tallies.incomplete("entitlement", "the record's key is not certified", line)
             return
         instance = leading.chain.instance
-        named = False
+        named, other = False, None
         for window in windows:
             if (
                 window.instance != instance
@@ -144,16 +154,20 @@ class RecordAudit:
                 or window.region != leading.region
             ):
                 continue
-            if not _of_topology(body, window.topology):
-                cause = f"the key is certified for topology {window.topology}, not for this record"
-                self._tallies.false("entitlement", cause, line)
-                return
+            if body is not None and not seal.may_write(window.topology, body):
+                other = window.topology
+                continue
             named = True
+            if window.topology == seal.CENTRAL:
+                self._services.add(instance)
             if time_us is None or window.not_before_us <= time_us <= window.not_after_us:
                 return
         if named:
             cause = "the record's time is in no window of its key"
             self._tallies.incomplete("entitlement", cause, line)
+        elif other is not None:
+            cause = f"the key is certified for topology {other}, not for this record"
+            self._tallies.false("entitlement", cause, line)
         else:
             cause = "the key is certified for another instance or tenant"
             self._tallies.false("entitlement", cause, line)
@@ -187,17 +201,19 @@ class RecordAudit:
         if isinstance(body, record.Decision):
             if body.decision.outcome in _EXPECTS_COMPLETION and body.decision.stage == "request":
                 self._tallies.count("outcomes")
-                if body.id not in self._completed:
-                    self._awaiting[body.id] = link.line
+                if (audit.instance, body.id) not in self._completed:
+                    self._awaiting[audit.instance, body.id] = link.line
         elif isinstance(body, record.Completion):
-            if self._awaiting.pop(body.of, None) is None:
-                self._completed.add(body.of)
+            # Only who made a call says how it ended.
+            if self._awaiting.pop((audit.instance, body.of), None) is None:
+                self._completed.add((audit.instance, body.of))
         elif isinstance(body, record.Seal):
             audit.seal(link)
         elif isinstance(body, record.Rotate):
             audit.rotate(link, body.next_kid)
         elif isinstance(body, record.Recovered):
-            self._recovered[body.instance] = (body.last_seq, body.last_hash, link.line)
+            found = _Found(audit.instance, body.last_seq, body.last_hash, link.line)
+            self._recovered.setdefault(body.instance, []).append(found)
 
     # -- what a store set aside -----------------------------------------------------------------
 
@@ -246,7 +262,7 @@ class RecordAudit:
             said = None if chain is None else chain.contradiction(link)
             if said is not None:
                 self._tallies.false(said.finding, said.detail, said.line)
-        for call, line in self._awaiting.items():
+        for (_, call), line in self._awaiting.items():
             self._tallies.incomplete("outcomes", f"the outcome of {call} is not known", line)
         return len(self._chains)
 
@@ -254,27 +270,30 @@ class RecordAudit:
         last = audit.last
         if last is None or audit.sealed_seq == last.seq:
             return
-        found = self._recovered.get(audit.instance)
-        if found is None:
+        successors = self._successors(audit.instance)
+        if not successors:
             cause = f"{audit.instance} is open after seq {last.seq}"
             self._tallies.incomplete("tail", cause, last.line)
-            return
-        last_seq, last_hash, line = found
-        if last_seq is None or last_seq > last.seq:
-            cause = f"{audit.instance}: its successor found more than is here"
-            self._tallies.incomplete("tail", cause, line)
-        elif _text(audit.hash_at(last_seq)) != last_hash:
-            cause = f"{audit.instance}: its successor found another record at {last_seq}"
-            self._tallies.false("forks", cause, line)
+        # Each that spoke is held to: the last word is not the truest.
+        for found in successors:
+            if found.last_seq is None or found.last_seq > last.seq:
+                cause = f"{audit.instance}: its successor found more than is here"
+                self._tallies.incomplete("tail", cause, found.line)
+            elif _text(audit.hash_at(found.last_seq)) != found.last_hash:
+                cause = f"{audit.instance}: its successor found another record at {found.last_seq}"
+                self._tallies.false("forks", cause, found.line)
 
-
-def _of_topology(body: record.Record | None, topology: str) -> bool:
-    """Whether an instance of ``topology`` may write ``body``: a central service's own chain holds
-    no calls, or whoever keeps the log could make them up under its own certificate."""
-    if topology == _CENTRAL and isinstance(body, record.Decision | record.Completion):
-        return False
-    stated = body.topology if isinstance(body, record.Start | record.Decision) else topology
-    return stated == topology
+    def _successors(self, instance: str) -> list[_Found]:
+        """What successors found of ``instance``. A service is no daemon's successor: whoever keeps
+        the log could end a chain where its records were withheld."""
+        kept = []
+        for found in self._recovered.get(instance, []):
+            if found.by in self._services and instance not in self._services:
+                cause = f"a central service says where the chain of {instance} ends"
+                self._tallies.false("entitlement", cause, found.line)
+            else:
+                kept.append(found)
+        return kept
 
 
 def _text(digest: bytes | None) -> str | None:

@@ -43,6 +43,8 @@ def pae(payload_type: str, payload: bytes) -> bytes:
     return b"DSSEv1 %d %b %d %b" % (len(kind), kind, len(payload), payload)
 
 
+CENTRAL: Final = "central"
+"""The topology of a central service's own chain."""
 _RECORD_TYPE: Final = documents.RECORD.encode()
 _RECORD_PAE_PREFIX: Final = b"DSSEv1 %d %b " % (len(_RECORD_TYPE), _RECORD_TYPE)
 
@@ -320,3 +322,18 @@ def entitled(cert: KeyCert, leading: record.Leading) -> bool:
         and cert.tenant == leading.tenant
         and cert.region == leading.region
     )
+
+
+def may_write(topology: str, body: record.Record) -> bool:
+    """Whether an instance that is certified for ``topology`` may write ``body``.
+
+    A central service's own chain holds no calls, or whoever keeps the log could make them up under
+    its own certificate; and only there stands what people did.
+    """
+    if isinstance(body, record.Admin):
+        return topology == CENTRAL
+    if isinstance(body, record.Completion):
+        return topology != CENTRAL
+    if isinstance(body, record.Decision):
+        return body.topology == topology != CENTRAL
+    return not isinstance(body, record.Start) or body.topology == topology

@@ -289,6 +289,39 @@ def replayed_start() -> Attack:
     return played(lambda world: world.keep_line(world.items[find(world, "start", 1)].line))
 
 
+def ended_by_the_store() -> Attack:
+    """A store cuts a chain and has its own instance say that this is where it ended."""
+    world = World().play()
+    store = Writer(3)
+    asked = world.asked()
+    theirs = f'"instance":"{world.second.instance}"'.encode()
+    ours = [at for at, one in enumerate(world.items) if theirs in payload_of(one.line)]
+    kept = [at for at in ours if not world.items[at].head][:3]
+    last = world.items[kept[-1]]
+    world.items = [one for at, one in enumerate(world.items) if at not in ours or at <= kept[-1]]
+    chain = record.decode_leading(payload_of(last.line)).chain
+    (signed,) = seal.parse_envelope(last.line).signatures
+    framed = seal.record_pae(payload_of(last.line)) + base64.b64decode(signed.sig)
+    found = msgspec.structs.replace(
+        specimens.RECOVERED,
+        instance=world.second.instance,
+        last_seq=chain.seq,
+        last_hash=seal.sha256_text(framed),
+    )
+    world.certify(store.certificate(topology="central"))
+    pub = base64.b64encode(store.signer.public).decode()
+    world.keep(store.write(specimens.START, pub=pub, certificate=None, topology="central"))
+    world.keep(store.write(found))
+    world.keep(store.write(specimens.SEAL))
+    world.cosign()
+    return world.lines(), asked
+
+
+def made_up_look() -> Attack:
+    """A daemon says that a person looked."""
+    return played(lambda world: world.keep(world.second.write(specimens.ADMIN)))
+
+
 def made_up_call(topology: str) -> Attack:
     """A store writes a call that nobody made into its own chain, and signs the log over it."""
     store = Writer(3)

@@ -201,5 +201,7 @@ def _decode(item: Item, leading: Leading, keyring: Keyring) -> str | None:
         item.sealed = True
     elif isinstance(decoded, record.Recovered):
         item.recovers = decoded.instance
+    if not keyring.may_write(leading.chain.kid, decoded):
+        return "the key is certified for another topology than writes such a record"
     item.row = index_row(decoded)
     return None

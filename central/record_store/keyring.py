@@ -62,6 +62,11 @@ class Keyring:
         certificates = self._certificates.get(leading.chain.kid, [])
         return any(seal.entitled(certificate, leading) for certificate in certificates)
 
+    def may_write(self, kid: str, body: record.Record) -> bool:
+        """Whether what ``kid`` is certified as writes such a record; also where it has none."""
+        known = self._certificates.get(kid)
+        return not known or any(seal.may_write(one.topology, body) for one in known)
+
     def covers(self, kid: str, time_us: int) -> bool:
         """Whether a certificate of ``kid`` is valid at ``time_us``; also where it has none."""
         windows = self._certificates.get(kid)

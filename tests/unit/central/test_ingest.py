@@ -241,6 +241,13 @@ def test_nobody_can_put_a_chain_in_the_place_of_a_certified_instance(
     assert codes(victim.ship(victim.start())) == []
 
 
+def test_what_a_daemon_is_not_certified_to_write_is_set_aside(daemon: Daemon) -> None:
+    """A person's act stands in a service's own chain, and a call names the daemon's topology."""
+    daemon.ship(daemon.start())
+    assert codes(daemon.ship(daemon.write(specimens.ADMIN))) == [(1, "rejected")]
+    assert codes(daemon.ship(daemon.decision(topology="regional"))) == [(2, "rejected")]
+
+
 def test_a_small_order_key_declares_nothing(deployment: Deployment, daemon: Daemon) -> None:
     identity = (1).to_bytes(32, "little")
     kid = seal.key_id(identity)
