@@ -37,7 +37,8 @@ _EVERY_PLACE: Final = ("*", "*")
 def attest(connection: sqlite3.Connection, request: Enrol) -> Proved:
     """What a host key proves about ``request``'s start. Raises Refused.
 
-    ``attestation_invalid``: unknown type, unknown host or wrong signature; ``wrong_tenant``.
+    ``attestation_invalid``: unknown type, unknown host or wrong signature; ``wrong_tenant``;
+    ``topology_not_allowed``: only the key of a service attests a service.
     """
     kind = request.attestation.type
     if kind == "one_time":
@@ -69,6 +70,9 @@ def _attest_host(connection: sqlite3.Connection, request: Enrol) -> Proved:
             raise Refused("attestation_invalid", "a service's key attests no daemon")
     elif (tenant, region) != (request.tenant, request.region):
         raise Refused("wrong_tenant", "the host key is registered for another tenant or region")
+    elif request.topology == "central":
+        # What is certified as a service may write what no daemon may.
+        raise Refused("topology_not_allowed", "a host key attests daemons, no central service")
     return Proved(
         Attestation(
             type="host_key",

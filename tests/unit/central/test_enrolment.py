@@ -105,6 +105,16 @@ def test_a_host_attests_only_for_its_own_tenant(fresh: Daemon) -> None:
     assert enrol(fresh, request) == (403, "wrong_tenant")
 
 
+@pytest.mark.parametrize("host", [HOST_KEY, seal.Signer(b"q" * 32)], ids=["named", "one_time"])
+def test_a_host_attests_no_central_service(fresh: Daemon, host: seal.Signer) -> None:
+    if host is not HOST_KEY:
+        assert register(fresh.deployment, "gpo_laptop", host) == (201, "")
+    request = token(fresh, fresh.enrolment(fresh.nonce(), topology="central"), host)
+    assert enrol(fresh, request) == (403, "topology_not_allowed")
+    daemon = token(fresh, fresh.enrolment(fresh.nonce(), topology="regional"), host)
+    assert enrol(fresh, daemon) == (201, "")
+
+
 def test_the_new_key_must_have_signed_the_request(fresh: Daemon) -> None:
     request = fresh.enrolment(fresh.nonce())
     assert enrol(fresh, request, seal.Signer(b"x" * 32)) == (422, "document_invalid")
