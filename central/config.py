@@ -226,11 +226,7 @@ def check(config: CentralConfig) -> None:
         raise ConfigInvalid(f"services: name at least one of {', '.join(SERVICES)}")
     if not 0 <= config.listening_port <= 65_535:
         raise ConfigInvalid(f"port: {config.port} is not between 0 and 65535")
-    if "issuer" in config.services and not config.one_operator and config.keys.log is not None:
-        raise ConfigInvalid(
-            "keys.log: an issuer that runs apart from the record store must not hold its key; "
-            "take it out of this file, and off this machine"
-        )
+    _check_keys(config)
     _check_tenants(config)
     if config.issuer_url is not None:
         if "issuer" in config.services:
@@ -251,6 +247,22 @@ def check(config: CentralConfig) -> None:
             )
     _check_workloads(config)
     _check_times(config)
+
+
+def _check_keys(config: CentralConfig) -> None:
+    if "issuer" in config.services:
+        if not config.one_operator and config.keys.log is not None:
+            raise ConfigInvalid(
+                "keys.log: an issuer that runs apart from the record store must not hold its key; "
+                "take it out of this file, and off this machine"
+            )
+        return
+    for name in ("issuer", "digest_wrap"):
+        if getattr(config.keys, name) is not None:
+            raise ConfigInvalid(
+                f"keys.{name}: no issuer runs in this process, and nobody else may hold its keys; "
+                "take it out of this file, and off this machine"
+            )
 
 
 def _check_tenants(config: CentralConfig) -> None:

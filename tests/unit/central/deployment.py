@@ -152,9 +152,11 @@ def configuration(
     roots.mkdir(parents=True, exist_ok=True)
     (roots / "1.json").write_bytes(root_document().envelope)
     files = {name: write_key(directory / f"{name}.key", seed) for name, seed in SEEDS.items()}
-    wrap = write_key(directory / "wrap.key", b"w" * 32)
-    if services is not None and "issuer" in services and "records" not in services:
-        # It would refuse to start with the key of the log.
+    files["digest_wrap"] = write_key(directory / "wrap.key", b"w" * 32)
+    # Neither the issuer nor the record store would start with a key of the other.
+    if services is not None and "issuer" not in services:
+        del files["issuer"], files["digest_wrap"]
+    elif services is not None and "records" not in services:
         del files["log"]
     return CentralConfig(
         data_directory=str(directory / "data"),
@@ -165,7 +167,7 @@ def configuration(
             Tenant(name="globex", regions=["eu-west-1", "us-east-1"], scope="globex"),
         ],
         services=services or ["issuer", "policy", "records"],
-        keys=KeyFiles(digest_wrap=wrap, **files),
+        keys=KeyFiles(**files),
         hosts=[
             Host(
                 name="node-1",

@@ -97,6 +97,16 @@ def test_an_issuer_apart_must_not_hold_the_key_of_the_log(tmp_path: Path) -> Non
         configuration.load(path, "issuer")
 
 
+@pytest.mark.parametrize("key", ["issuer", "digest_wrap"])
+@pytest.mark.parametrize("services", ['["records"]', '["policy"]', '["policy", "records"]'])
+def test_nobody_but_the_issuer_holds_its_keys(tmp_path: Path, services: str, key: str) -> None:
+    keys = f'\n[keys]\n{key} = "one.key"\n'
+    assert load(tmp_path, MINIMAL + keys).one_operator
+    assert load(tmp_path, f'services = ["issuer"]\n{MINIMAL}{keys}').services == ["issuer"]
+    with pytest.raises(ConfigInvalid, match=rf"keys\.{key}: no issuer runs in this process"):
+        load(tmp_path, f"services = {services}\n{MINIMAL}{keys}")
+
+
 def test_a_missing_file_is_said(tmp_path: Path) -> None:
     with pytest.raises(ConfigInvalid, match="No such file"):
         configuration.load(str(tmp_path / "none.toml"))
