@@ -128,9 +128,10 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     ``root_fingerprint``: ``sha256:<hex>`` of root 1's payload; null trusts the directory, which
     is the operator's own. ``log_host`` begins every log origin. ``operator_region``: where what
     concerns no tenant is recorded, under the tenant ``_operator``. ``issuer_url``: where the record
-    store gets certificates for its own chains if the issuer is another process;
-    ``issuer_ca_file``: the authorities of its https, in PEM, null for the system's. ``port``: null
-    is 4143, 4144 for the record store alone and 4145 for the issuer alone; 0 picks a free one.
+    store gets certificates for its own chains if the issuer is another process, and digests for
+    searches: https, or http on this machine. ``issuer_ca_file``: the authorities of its https, in
+    PEM, null for the system's. ``port``: null is 4143, 4144 for the record store alone and 4145
+    for the issuer alone; 0 picks a free one.
     """
 
     data_directory: str = msgspec.field(
@@ -231,7 +232,11 @@ def check(config: CentralConfig) -> None:
     if config.issuer_url is not None:
         if "issuer" in config.services:
             raise ConfigInvalid("issuer_url: the issuer runs in this process; leave it out")
-        parse_service_url(config.issuer_url)
+        if parse_service_url(config.issuer_url).readable_on_the_way:
+            raise ConfigInvalid(
+                f"issuer_url: {config.issuer_url!r} is plain HTTP to another machine: who listens "
+                "on the way reads tokens of people and what they search for; use https"
+            )
     if _NAME.fullmatch(config.operator_region) is None:
         raise ConfigInvalid(f"operator_region does not match {vocabulary.NAME_PATTERN}")
     for host in config.hosts:

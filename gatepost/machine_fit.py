@@ -11,7 +11,6 @@ import base64
 import os
 from collections.abc import Callable, Iterator
 from functools import partial
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Final
 
@@ -66,23 +65,13 @@ def _trust(config: SidecarConfig) -> Iterator[Problem]:
     central = config.central
     for name in ("url", "store_url", "issuer_url"):
         url = getattr(central, name)
-        if url is not None and _is_readable_on_the_way(url):
+        if url is not None and parse_service_url(url).readable_on_the_way:
             yield Problem(
                 f"central.{name}",
                 f"{url} is plain HTTP to another machine: whoever listens on the way reads the "
                 "one-time token and the digest key",
                 fatal=False,
             )
-
-
-def _is_readable_on_the_way(url: str) -> bool:
-    address = parse_service_url(url)
-    if address.path is not None or address.tls or address.host == "localhost":
-        return False
-    try:
-        return not ip_address(address.host).is_loopback
-    except ValueError:
-        return True
 
 
 def _enrolment(config: SidecarConfig) -> Iterator[Problem]:

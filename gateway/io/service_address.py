@@ -6,6 +6,7 @@ else a URL may carry (user, path, query), because none of it would be used.
 
 from __future__ import annotations
 
+from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -24,6 +25,17 @@ class ServiceAddress(msgspec.Struct, frozen=True):
     tls: bool
     path: str | None
     authority: str
+
+    @property
+    def readable_on_the_way(self) -> bool:
+        """Whether what is sent goes in plain text to another machine. A name that is not
+        ``localhost`` counts as one: what it resolves to may change."""
+        if self.path is not None or self.tls or self.host == "localhost":
+            return False
+        try:
+            return not ip_address(self.host).is_loopback
+        except ValueError:
+            return True
 
 
 def parse_service_url(url: str) -> ServiceAddress:

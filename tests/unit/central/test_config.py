@@ -97,6 +97,17 @@ def test_an_issuer_apart_must_not_hold_the_key_of_the_log(tmp_path: Path) -> Non
         configuration.load(path, "issuer")
 
 
+@pytest.mark.parametrize("url", ["http://issuer.example:4145", "http://192.0.2.7", "http://[::]:1"])
+def test_no_token_goes_to_an_issuer_in_plain_text(tmp_path: Path, url: str) -> None:
+    def store(issuer: str) -> configuration.CentralConfig:
+        return load(tmp_path, f'services = ["records"]\nissuer_url = "{issuer}"\n{MINIMAL}')
+
+    with pytest.raises(ConfigInvalid, match=r"issuer_url: .* is plain HTTP to another machine"):
+        store(url)
+    for kept in ("https://issuer.example", "http://127.0.0.1:4145", "http://[::1]:1", "unix:/i"):
+        assert store(kept).issuer_url == kept
+
+
 @pytest.mark.parametrize("key", ["issuer", "digest_wrap"])
 @pytest.mark.parametrize("services", ['["records"]', '["policy"]', '["policy", "records"]'])
 def test_nobody_but_the_issuer_holds_its_keys(tmp_path: Path, services: str, key: str) -> None:
