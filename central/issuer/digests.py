@@ -19,7 +19,7 @@ from msgspec import Meta
 
 from central.errors import Refused
 from gateway import limits, seal
-from gateway.timestamp import time_micros
+from gateway.timestamp import time_micros, time_text
 
 Instances = Annotated[
     list[Annotated[str, Meta(max_length=64)]],
@@ -63,7 +63,7 @@ class DigestAnswer(msgspec.Struct, frozen=True):
 
 class DestroyRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Body of ``POST /v1/digest-keys/destroy``: ``instances``, or all whose last certificate ended
-    before ``ended_before`` (a time)."""
+    before ``ended_before``, a time that is not to come: so no instance that runs loses its key."""
 
     tenant: str
     region: str
@@ -133,7 +133,7 @@ def destroy(connection: sqlite3.Connection, request: DestroyRequest, now_us: int
         which = (
             "(SELECT max(not_after_us) FROM certificate c WHERE c.instance = instance.instance) < ?"
         )
-        values = [_time(request.ended_before or "")]
+        values = [_past(request.ended_before or "", now_us)]
     # What is overwritten must not stay in the pages of the file; builds of SQLite differ in this.
     connection.execute("PRAGMA secure_delete=ON")
     done = connection.execute(
@@ -144,8 +144,14 @@ def destroy(connection: sqlite3.Connection, request: DestroyRequest, now_us: int
     return DestroyAnswer(destroyed=done.rowcount)
 
 
-def _time(text: str) -> int:
+def _past(text: str, now_us: int) -> int:
     try:
-        return time_micros(text)
+        time_us = time_micros(text)
     except ValueError as error:
         raise Refused("malformed_request", f"ended_before: {error}") from error
+    if time_us > now_us:
+        raise Refused(
+            "malformed_request",
+            f"ended_before is to come and would end keys in use; it is {time_text(now_us)} here",
+        )
+    return time_us

@@ -180,11 +180,27 @@ def test_keys_end_with_retention(issuer: Deployment) -> None:
     old = enrolled(issuer, 1)
     issuer.clock.now_us = NOW_US + 10 * HOUR_US
     young = enrolled(issuer, 2)
-    before = time_text(NOW_US + 25 * HOUR_US)
+    issuer.clock.now_us = NOW_US + 25 * HOUR_US
+    before = time_text(issuer.clock.now_us)
     assert ask(issuer, "root", DESTROY, ended_before=before) == (200, {"destroyed": 1})
     answer = ask(issuer, instances=[old, young], text=TEXT)[1]
     assert [one["instance"] for one in answer["without"]] == [old]
     assert acts(issuer)[0]["parameters"] == {"ended_before": before}
+
+
+@pytest.mark.parametrize("later_us", [1, 2 * HOUR_US, 973 * 365 * 24 * HOUR_US])
+def test_no_time_to_come_ends_the_key_of_an_instance_that_runs(
+    issuer: Deployment, later_us: int
+) -> None:
+    running = enrolled(issuer, 1)
+    issuer.clock.now_us += 23 * HOUR_US
+    before = time_text(issuer.clock.now_us + later_us)
+    refused = ask(issuer, "root", DESTROY, ended_before=before)
+    assert refused == (400, "malformed_request")
+    now = time_text(issuer.clock.now_us)
+    assert ask(issuer, "root", DESTROY, ended_before=now) == (200, {"destroyed": 0})
+    answer = ask(issuer, instances=[running], text=TEXT)[1]
+    assert [one["instance"] for one in answer["digests"]] == [running]
 
 
 @pytest.mark.parametrize(
