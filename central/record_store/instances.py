@@ -18,7 +18,7 @@ from central.record_store.certificates import Sender
 from central.record_store.logs import Log, Logbook, hash_text
 from gateway import documents, limits, record, seal
 from gateway.documents import ChainHead
-from gateway.errors import DocumentInvalid
+from gateway.errors import UNREADABLE, DocumentInvalid
 from gateway.shipping import SeqRange
 from gateway.timestamp import time_text
 
@@ -147,13 +147,20 @@ def _has_lost_its_end(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:
         "SELECT payload FROM record WHERE log = ? AND instance = ? AND kind = 'recovered'",
         (row["log"], row["recovered_by"]),
     )
-    found = (record.decode(payload) for (payload,) in told)
+    found = (_recovered(payload) for (payload,) in told)
     last_seqs = (
-        one.last_seq
-        for one in found
-        if isinstance(one, record.Recovered) and one.instance == row["instance"]
+        one.last_seq for one in found if one is not None and one.instance == row["instance"]
     )
     return bool(row["durable_seq"] > max((seq for seq in last_seqs if seq is not None), default=-1))
+
+
+def _recovered(payload: bytes) -> record.Recovered | None:
+    """None for one of a version that this one does not know: those are kept as they came."""
+    try:
+        decoded = record.decode(payload)
+    except UNREADABLE:
+        return None
+    return decoded if isinstance(decoded, record.Recovered) else None
 
 
 def open_chain_head(data: bytes, sender: Sender) -> ChainHead:

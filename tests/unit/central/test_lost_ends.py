@@ -49,6 +49,20 @@ def test_an_end_that_was_durable_and_that_nobody_found_is_lost(
     assert states[daemon.instance] == state
 
 
+def test_a_successors_record_of_a_later_version_hides_no_instance(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    daemon.ship(daemon.start(), daemon.decision())
+    _post_head(daemon, 4, 1)
+    successor = Daemon(deployment, 2).ready()
+    later = specimens.RECOVERED
+    first = successor.write(later, instance=daemon.instance, last_seq=1, ambiguous=True)
+    second = successor.write(later, v=2, instance=daemon.instance, last_seq=1, ambiguous=True)
+    assert successor.ship(first, second).exceptions == []
+    states = {one["instance"]: one["state"] for one in deployment.instances()}
+    assert states[daemon.instance] == "lost"
+
+
 def test_an_instance_that_nobody_recovered_has_lost_nothing_yet(
     deployment: Deployment, daemon: Daemon
 ) -> None:
