@@ -249,6 +249,8 @@ class RecordStore:
         place, content = looker.place, search.content_of(asked)
         wanted = search.query_of(asked, content)
         instances = await self.database.read(lambda c: search.candidates(c, _log(c, place), wanted))
+        # A cursor is bound to what is searched for: it would be a digest of it without a key.
+        filters = {name: text for name, text in asked.filters.items() if name != "cursor"}
         await self.note(
             Act(
                 tenant=place.tenant,
@@ -256,7 +258,7 @@ class RecordStore:
                 who=looker.person.name,
                 what="records.search",
                 why=why,
-                parameters={**asked.filters, "by": asked.kind, "instances": str(len(instances))},
+                parameters={**filters, "by": asked.kind, "instances": str(len(instances))},
                 range=wanted.times_text,
             )
         )

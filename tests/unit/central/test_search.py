@@ -145,6 +145,10 @@ def test_pages_of_a_search_go_on_and_belong_to_it(heard: Heard) -> None:
     first = ask(heard, text=PROMPT, filters={"limit": "2"})[1]
     cursor = first["next_cursor"]
     second = ask(heard, text=PROMPT, filters={"limit": "2", "cursor": cursor})[1]
+    looks = heard.get("/v1/records", operation="records.search")["items"]
+    for look in looks:
+        payload = base64.b64decode(heard.get(f"/v1/records/{look['id']}")["payload"])
+        assert "cursor" not in msgspec.json.decode(payload)["parameters"], "it is bound to the text"
     found = [one["id"] for page in (first, second) for one in page["items"]]
     assert (len(found), set(found)) == (3, heard.prompted)
     assert second["next_cursor"] is None
