@@ -38,6 +38,7 @@ from gateway.timestamp import time_text
 PAUSE_SECONDS_MAX: Final = 600.0
 
 _SECOND_US: Final = 1_000_000
+_AHEAD_US_MAX: Final = 24 * 3_600 * _SECOND_US
 _DOUBLINGS_MAX: Final = 10
 _EVERY_LOG: Final = ""
 _ALARMS: Final = frozenset[Failure]({"ahead", "contradicts"})
@@ -192,6 +193,11 @@ class Witnesses:
             self._failed(client, target.log.origin, failed)
             return
         now_us = self._clock.wall_us()
+        if found.time * _SECOND_US > now_us + _AHEAD_US_MAX:
+            # Signed, and no time: it would fit neither into the table nor into a status.
+            astray = WitnessFailed("bad_answer", "its clock is more than a day ahead of ours")
+            self._failed(client, target.log.origin, astray)
+            return
         await self._database.write(
             lambda c: cosignatures.keep(c, target.log, found, self.quorum, now_us)
         )

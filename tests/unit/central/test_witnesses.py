@@ -283,6 +283,17 @@ def test_no_cosignature_is_kept_that_is_not_valid(watched: Watched, daemon: Daem
     assert _states(watched.round())["a"] == "good", "the same way, with the right one"
 
 
+@pytest.mark.parametrize("time", [2**40, 2**63, 2**64 - 1])
+def test_a_witness_whose_clock_is_beyond_all_times_stops_nobody_else(
+    watched: Watched, daemon: Daemon, time: int
+) -> None:
+    daemon.ship(daemon.start())
+    text, house = watched.checkpoint()[0].text(), watched.houses["a"]
+    signer = Signer(b"a".ljust(32, b"-"))
+    house.says((200, note.cosign(text, house.key.name, signer, time).line().encode()))
+    assert _states(watched.round()) == {"a": "bad_answer", "b": "good", "c": "good"}
+
+
 def test_a_history_that_was_rewritten_finds_no_witness(tmp_path: Path, watched: Watched) -> None:
     """Another database under the same key: as long, longer and shorter than what was cosigned."""
     first = watched.daemon()
