@@ -37,7 +37,7 @@ class WitnessConfig(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         default_factory=lambda: platformdirs.user_data_dir("gatepost-witness")
     )
     host: str = "127.0.0.1"
-    port: int = 4144
+    port: int = 4146
     logs: list[WatchedLog]
 
     def watched(self) -> dict[str, LogKeys]:
