@@ -46,7 +46,19 @@ def load(path: Path) -> SidecarConfig:
 def run_daemon(config: SidecarConfig, live: Live) -> int:
     """Run ``live`` until it ends by itself, or SIGTERM or SIGINT ends it; the exit code."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    return anyio.run(_live, config, live, backend_options={"use_uvloop": _has_uvloop()})
+    code = anyio.run(_live, config, live, backend_options={"use_uvloop": _has_uvloop()})
+    _drop_what_cannot_be_written()
+    return code
+
+
+def _drop_what_cannot_be_written() -> None:
+    """A log on a full volume must not change the exit code: Python ends with 120 where the last
+    lines of a standard stream cannot be written (docs.python.org/3/library/sys.html#sys.exit)."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 async def _live(config: SidecarConfig, live: Live) -> int:

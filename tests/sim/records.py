@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gateway import seal
 from gateway.documents import Counters
-from gateway.record import UNCHAINED, Admin, Record, Seal
+from gateway.record import UNCHAINED, Admin, Heartbeat, Record, Seal
 from spool.frame import instance_text
 from spool.recover import Place
 
@@ -37,6 +37,25 @@ def draft(name: str, payload_bytes: int = 300) -> Record:
         why=None,
         parameters={},
         range=None,
+    )
+
+
+def beat(payload_bytes: int) -> Record:
+    """What a store takes of a daemon, about ``payload_bytes`` long."""
+    padding = {"x" * max(0, payload_bytes - 500): 1}
+    return Heartbeat(
+        v=1,
+        kind="heartbeat",
+        id="beat",
+        tenant="acme",
+        region="eu",
+        chain=UNCHAINED,
+        durable_seq=0,
+        record_hash="sha256:" + 64 * "0",
+        acked_seq=-1,
+        counters=Counters(decisions=padding, completions={}, turned_away={}),
+        log_seen=None,
+        certificate=None,
     )
 
 

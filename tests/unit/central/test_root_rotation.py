@@ -142,7 +142,13 @@ def test_a_service_with_a_key_of_the_root_before_does_not_start(deployment: Depl
     write_key(deployment.directory / "log.key", SEEDS["log"])
     with pytest.raises(Exception, match="does not give"):
         central_app.build(
-            msgspec.structs.replace(deployment.config, services=["records"]),
+            msgspec.structs.replace(
+                deployment.config,
+                services=["records"],
+                keys=msgspec.structs.replace(
+                    deployment.config.keys, issuer=None, digest_wrap=None
+                ),
+            ),
             clock=deployment.clock,
             entropy=CountedEntropy("again"),
         )

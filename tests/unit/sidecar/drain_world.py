@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
+import msgspec
 
 from sidecar.config import parse
 from sidecar.drain import Drainer, DrainProgress
@@ -19,7 +20,7 @@ from tests.sim.entropy import SeededEntropy
 from tests.sim.loop import elapse, simulate
 from tests.sim.net import DaemonNetwork, Host
 from tests.sim.publisher import Publisher
-from tests.sim.records import draft
+from tests.sim.records import beat
 from tests.unit.sidecar.config_text import toml
 from tests.unit.sidecar.enrolment_world import (
     HOST_KEY,
@@ -94,7 +95,8 @@ class Volume(World):
                 await parts.instance.certified.wait()
             await write_start(parts)
             for number in range(records):
-                await parts.write_own(draft(f"{parts.instance.id}-{number}", 3_000))
+                name = f"{parts.instance.id}-{number}"
+                await parts.write_own(msgspec.structs.replace(beat(3_000), id=name))
             tasks.cancel_scope.cancel()
         self.disk = self.disk.killed()
         self.left[parts.instance.id] = records + 1

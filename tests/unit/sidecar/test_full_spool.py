@@ -18,7 +18,7 @@ from gateway.ports import Service, ServiceAnswer, ServiceUnreachable
 from sidecar.parts import Parts
 from tests.sim.central import REGION, TENANT
 from tests.sim.loop import elapse
-from tests.sim.records import draft
+from tests.sim.records import beat
 from tests.unit.sidecar.enrolment_world import World, play, write_start
 
 LIFE_SECONDS = 7_200
@@ -45,7 +45,7 @@ def _send_to(parts: Parts, store: Service) -> Service:
 
 
 def _draft(name: str, size: int) -> record.Record:
-    return msgspec.structs.replace(draft(name, size), tenant=TENANT, region=REGION)
+    return msgspec.structs.replace(beat(size), id=name, tenant=TENANT, region=REGION)
 
 
 @asynccontextmanager
