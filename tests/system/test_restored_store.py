@@ -70,7 +70,7 @@ def _reopen(services: Central) -> None:
     command = [sys.executable, "-m", "gatepost", "store", "reopen-log"]
     command += ["--config", str(home.central_toml), "--tenant", TENANT, "--region", REGION]
     command += ["--reason", "restored from a backup", "--revocation-key"]
-    subprocess.run([*command, str(home.key_file("root"))], check=True, capture_output=True)
+    subprocess.run([*command, str(home.key_file("revocation"))], check=True, capture_output=True)
 
 
 def _answers(daemon: Daemon, count: int) -> list[str]:

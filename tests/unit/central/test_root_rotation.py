@@ -145,9 +145,7 @@ def test_a_service_with_a_key_of_the_root_before_does_not_start(deployment: Depl
             msgspec.structs.replace(
                 deployment.config,
                 services=["records"],
-                keys=msgspec.structs.replace(
-                    deployment.config.keys, issuer=None, digest_wrap=None
-                ),
+                keys=msgspec.structs.replace(deployment.config.keys, issuer=None, digest_wrap=None),
             ),
             clock=deployment.clock,
             entropy=CountedEntropy("again"),
