@@ -18,7 +18,15 @@ from typing import Final
 import coverage
 
 PACKAGES: Final = ("gateway", "policy_cache", "spool", "sidecar")
-LEFT_OUT: Final = ("gateway/io/*",)
+LEFT_OUT: Final = (
+    "gateway/io/*",
+    "gateway/quorum.py",
+    "gateway/revoking.py",
+    "gateway/witness.py",
+    "gateway/witness_policy.py",
+    "gateway/workload_token.py",
+)
+"""Real sockets and files, and what central services import and no daemon does."""
 SEEDS: Final = (1, 2, 3, 8)
 PERCENT_MIN: Final = 85.0
 

@@ -96,7 +96,7 @@ def test_what_a_restored_store_lacks_comes_back_as_far_as_it_is_on_disk(
         _back_up(services, copy)
     answered += _answers(daemon, _MANY)
     shipped(daemon)
-    assert daemon.status().spool.segments <= 2
+    daemon.wait_status(lambda status: status.spool.segments <= 2, "deleted segments")
     services.kill()
     answered += _answers(daemon, _FEW)
     _restore(services, copy)
