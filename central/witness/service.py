@@ -72,16 +72,21 @@ class Witness:
         now_us = self._clock.wall_us()
         refused = await self.database.write(lambda c: _replace(c, request, found, now_us))
         if refused is not None:
-            if refused.contradicts:
-                _log.error(
-                    "log_contradicts", extra={"origin": found.origin, "detail": refused.detail}
-                )
+            extra = {"origin": found.origin, "detail": refused.detail}
+            if refused.contradicts and refused.status == 409:
+                _log.error("log_contradicts", extra=extra)
+            elif refused.contradicts:
+                # The checkpoint is the log's; the proof is whoever's sent it.
+                _log.warning("log_not_proved", extra=extra)
             raise refused
         line = note.cosign(request.note.text, self.key.name, self._signer, now_us // _SECOND_US)
         return line.line()
 
     async def contradictions(self) -> list[Contradiction]:
-        """What logs signed that does not follow from what was cosigned, oldest first."""
+        """What logs signed that does not follow from what was cosigned, oldest first.
+
+        With ``proof``, which anybody may have sent, it is a question to the log and no more.
+        """
         return await self.database.read(_contradictions)
 
 
@@ -98,7 +103,7 @@ def _replace(
     except NotCosigned as refused:
         # Raised, it would roll back what is kept of it.
         if refused.contradicts and row is not None:
-            _keep_contradiction(connection, request, found, refused.detail, row[2], now_us)
+            _keep_contradiction(connection, request, found, refused, row[2], now_us)
         return refused
     connection.execute(
         "INSERT INTO cosigned VALUES (?,?,?,?,?) ON CONFLICT (origin) DO UPDATE SET"
@@ -113,20 +118,25 @@ def _keep_contradiction(
     connection: sqlite3.Connection,
     request: AddCheckpoint,
     found: Checkpoint,
-    cause: str,
+    refused: NotCosigned,
     cosigned_note: str,
     now_us: int,
 ) -> None:
+    # One size with two roots proves itself. Anybody can send a larger checkpoint with a false
+    # proof: such pairs have room of their own, or they would take that of the others.
+    proven = refused.status == 409
     (kept,) = connection.execute(
-        "SELECT count(*) FROM contradiction WHERE origin = ?", (found.origin,)
+        "SELECT count(*) FROM contradiction WHERE origin = ? AND (proof = '') = ?",
+        (found.origin, proven),
     ).fetchone()
     if kept >= CONTRADICTIONS_MAX:
         return
-    proof = " ".join(base64.b64encode(one).decode() for one in request.proof)
+    hashes = [] if proven else request.proof
+    proof = " ".join(base64.b64encode(one).decode() for one in hashes)
     digest = hashlib.sha256(f"{cosigned_note}\x00{request.note.text}".encode()).digest()
     connection.execute(
         "INSERT INTO contradiction VALUES (?,?,?,?,?,?,?) ON CONFLICT (origin, hash) DO NOTHING",
-        (found.origin, digest, now_us, cause, cosigned_note, request.note.encode(), proof),
+        (found.origin, digest, now_us, refused.detail, cosigned_note, request.note.encode(), proof),
     )
 
 

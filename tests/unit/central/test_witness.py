@@ -114,21 +114,36 @@ def test_what_proves_nothing_against_a_log_is_not_kept(http: TestClient[Litestar
     assert _contradictions(http) == []
 
 
-def test_what_is_kept_of_one_log_is_bounded(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("proof", "kept"), [("", 0), ("AA==", 1)])
+def test_false_proofs_of_anybody_take_no_room_from_two_roots_of_one_size(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, proof: str, kept: int
+) -> None:
     app, made = witness_app.build(configured(tmp_path))
     with TestClient(app) as http:
         _cosigned(http, 0, 7)
         with sqlite3.connect(made.database.path) as connection:
             connection.executemany(
-                "INSERT INTO contradiction VALUES (?,?,0,'','','','')",
+                "INSERT INTO contradiction VALUES (?,?,0,'','','',?)",
                 [
-                    (ORIGIN, bytes([at % 256, at // 256]))
+                    (ORIGIN, bytes([at % 256, at // 256]), proof)
                     for at in range(service.CONTRADICTIONS_MAX)
                 ],
             )
         connection.close()
-        assert _post(http, REWRITTEN.request(7, 12)).status_code == 422
-        assert len(_contradictions(http)) == service.CONTRADICTIONS_MAX
+        assert _post(http, REWRITTEN.request(7, 7)).status_code == 409
+        assert len(_contradictions(http)) == service.CONTRADICTIONS_MAX + kept
+        assert "log_contradicts" in [one.msg for one in caplog.records]
+
+
+def test_a_false_proof_is_no_alarm_against_the_log(
+    http: TestClient[Litestar], caplog: pytest.LogCaptureFixture
+) -> None:
+    _cosigned(http, 0, 7)
+    honest = HONEST.request(7, 12)
+    false = AddCheckpoint(7, [bytes(32) for _ in honest.proof], honest.note)
+    assert _post(http, false).status_code == 422
+    assert [one.msg for one in caplog.records if one.msg.startswith("log_")] == ["log_not_proved"]
+    _cosigned(http, 7, 12)
 
 
 def test_an_unknown_log_a_stranger_and_a_shrunk_log_have_their_statuses(
