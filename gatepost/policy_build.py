@@ -6,16 +6,18 @@ Owns: the command line, and what a bundle takes from the head that is in force. 
 
 from __future__ import annotations
 
+import urllib.parse
 from pathlib import Path
 from typing import Final
 
 import click
 
+from gatepost.central_client import CentralClient
 from gatepost.policy_files import policy_in
 from gatepost.signed_file import read_envelope, write_envelope
 from gatepost.terminal import plain
 from gateway import documents, issuing, seal
-from gateway.documents import PolicyHead
+from gateway.documents import Envelope, PolicyHead
 from gateway.errors import DocumentInvalid
 from gateway.io.clock import SystemClock
 from gateway.policy import Source
@@ -27,6 +29,7 @@ _DAY_US: Final = 86_400_000_000
 @click.argument("policy", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new file.")
 @click.option("--head", type=click.Path(path_type=Path), help="The head in force, as served.")
+@click.option("--central", help="Base URL of the policy service: the head that it serves now.")
 @click.option("--scope", help="Whom the policy is for, as the root names it.")
 @click.option("--epoch", type=click.IntRange(1), help="The root's epoch.")
 @click.option("--version", type=click.IntRange(1), help="Above every version before.")
@@ -38,6 +41,7 @@ def build(
     policy: Path,
     out: Path,
     head: Path | None,
+    central: str | None,
     scope: str | None,
     epoch: int | None,
     version: int | None,
@@ -48,16 +52,18 @@ def build(
 ) -> None:
     """Compile and test POLICY, and write it as an unsigned bundle.
 
-    --head gives scope, epoch and the next version; without it all three must be named. The bundle
-    holds from now on.
+    --head, or --central with --scope, gives scope, epoch and the next version; without them all
+    three must be named. The bundle holds from now on.
     """
-    current = None if head is None else _head(head)
+    current = _current(head, central, scope)
     if current is not None:
         scope = scope or current.scope
         epoch = epoch or current.epoch
         version = version or current.bundle.version + 1
     if scope is None or epoch is None or version is None:
-        raise click.UsageError("name --head, or all of --scope, --epoch and --version")
+        raise click.UsageError(
+            "name --head, or --central and --scope, or all of --scope, --epoch and --version"
+        )
     source = policy_in(policy)
     now_us = SystemClock().wall_us()
     try:
@@ -79,12 +85,25 @@ def build(
     click.echo(plain(f"next: gatepost keys sign {out} --key KEY --root ROOTS"))
 
 
-def _head(path: Path) -> PolicyHead:
-    # Its signature is not checked: it only saves typing. Every daemon checks what is published.
-    envelope = read_envelope(path)
+def _current(head: Path | None, central: str | None, scope: str | None) -> PolicyHead | None:
+    """The head in force, if one is named. Its signature is not checked: it only saves typing.
+    Every daemon checks what is published."""
+    if head is not None:
+        return _head(read_envelope(head), str(head))
+    if central is None or scope is None:
+        return None
+    client = CentralClient(central.rstrip("/"), None)
+    answer = client.get(f"/v1/policy/{urllib.parse.quote(scope, safe='')}/head")
+    try:
+        return _head(seal.parse_envelope(answer), central)
+    except DocumentInvalid as error:
+        raise click.ClickException(plain(f"{central}: {error.detail}")) from error
+
+
+def _head(envelope: Envelope, place: str) -> PolicyHead:
     try:
         if envelope.payload_type != documents.POLICY_HEAD:
             raise DocumentInvalid("type", f"is {envelope.payload_type!r}, not a head")
         return documents.decode_exact(seal.unbase64(envelope.payload, "unreadable"), PolicyHead)
     except DocumentInvalid as error:
-        raise click.ClickException(plain(f"{path}: {error.detail}")) from error
+        raise click.ClickException(plain(f"{place}: {error.detail}")) from error

@@ -89,5 +89,7 @@ def _of_bundle(file: str, data: bytes) -> PolicySource:
     envelope = seal.parse_envelope(data)
     if envelope.payload_type != documents.BUNDLE:
         raise DocumentInvalid("type", f"is {envelope.payload_type!r}, not a bundle")
-    policy = decode_bundle(seal.unbase64(envelope.payload, "unreadable")).policy
-    return PolicySource(policy, compile_policy(policy), {(): Place(file, 1, 1)})
+    payload = seal.unbase64(envelope.payload, "unreadable")
+    policy = decode_bundle(payload).policy
+    digest = seal.sha256_text(payload)
+    return PolicySource(policy, compile_policy(policy), {(): Place(file, 1, 1)}, digest)

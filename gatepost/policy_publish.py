@@ -11,7 +11,7 @@ from pathlib import Path
 
 import click
 
-from gatepost.central_client import CentralClient
+from gatepost.central_client import client_of
 from gatepost.faults import InputOutputError
 from gatepost.signed_file import read_envelope
 from gatepost.terminal import plain
@@ -41,11 +41,7 @@ def publish(bundle: Path, central: str, token_file: Path) -> None:
         document = decode_bundle(payload)
     except DocumentInvalid as error:
         raise click.ClickException(plain(f"{bundle}: {error.detail}")) from error
-    try:
-        token = token_file.read_text().strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputOutputError(f"{token_file}: cannot be read") from error
-    client = CentralClient(central.rstrip("/"), token)
+    client = client_of(central, token_file)
     path = f"/v1/policy/{urllib.parse.quote(document.scope, safe='')}"
     client.post(f"{path}/bundles", documents.encode(envelope))
     try:

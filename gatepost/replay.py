@@ -1,6 +1,6 @@
 """``gatepost replay``: what a bundle makes of decisions that were recorded.
 
-Owns: the options, reading decisions from an export one by one, and the report. Refuses: proving the
+Owns: the options, reading decisions one by one, and the report. Refuses: proving the
 records (``gatepost verify`` does that first) and, where a record is of a version that this one does
 not know, guessing.
 """
@@ -20,10 +20,13 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress
 
-from gatepost.export_file import Unusable, lines_of
+from gatepost.central_client import CentralClient, client_of
+from gatepost.export_file import Unusable
 from gatepost.faults import InputOutputError
-from gatepost.replay_bundle import Given, check_signed, read_given
+from gatepost.replay_bundle import read_given
+from gatepost.replay_judge import GivenBundle, Judge, NotKept, OwnBundles
 from gatepost.replay_report import Summary, Tally, show
+from gatepost.replay_source import ExportFile, Source, StoreExport
 from gatepost.verifier import check_root
 from gateway import documents, envelope_line, log_line, record, seal
 from gateway.documents import Envelope
@@ -37,12 +40,25 @@ _LISTED: Final[tuple[Verdict, ...]] = ("changed", "undetermined")
 
 
 @click.command()
-@click.argument("export", type=click.Path(path_type=Path))
+@click.argument("export", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--bundle",
-    required=True,
     type=click.Path(path_type=Path),
-    help="A signed bundle as the policy service serves it, or a policy as its author writes it.",
+    help="A signed bundle as the policy service serves it, or a policy as its author writes it. "
+    "Without it each decision is put to the bundle that decided it, fetched from --central.",
+)
+@click.option("--central", help="Base URL of the central services: instead of EXPORT, or for it.")
+@click.option(
+    "--token-file",
+    type=click.Path(path_type=Path),
+    help="A file with an auditor's token, to read the decisions from --central.",
+)
+@click.option(
+    "--filter",
+    "filters",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Of the store's filters, as decided_from=2026-11-01T00:00:00Z. Repeatable.",
 )
 @click.option(
     "--root",
@@ -61,21 +77,27 @@ _LISTED: Final[tuple[Verdict, ...]] = ("changed", "undetermined")
     "--json", "as_json", is_flag=True, help="A line of JSON per decision, a summary last."
 )
 def replay(
-    export: Path,
-    bundle: Path,
+    export: Path | None,
+    bundle: Path | None,
+    central: str | None,
+    token_file: Path | None,
+    filters: tuple[str, ...],
     root: str | None,
     only: tuple[Verdict, ...],
     limit: int,
     as_json: bool,
 ) -> None:
-    """Put the decisions in EXPORT (NDJSON, gzip or not) to a bundle again.
+    """Put recorded decisions to a bundle again: those in EXPORT (NDJSON, gzip or not), or those
+    that the record store at --central holds.
 
     Exit 0: all the same, or not by rules. 1: something changed. 2: the input cannot be read. 3:
     nothing changed, but something is undetermined or was left out.
     """
     tally = Tally(only or (VERDICTS if as_json else _LISTED), 0 if as_json else limit)
     try:
-        summary = _replayed(export, bundle, root, tally, as_json=as_json)
+        source = _source(export, central, token_file, filters)
+        judge = _judge(bundle, central, None if root is None else check_root(root))
+        summary = _replayed(source, judge, tally, as_json=as_json)
     except Unusable as error:
         raise InputOutputError(str(error)) from error
     if as_json:
@@ -85,28 +107,53 @@ def replay(
     raise SystemExit(summary.exit_code)
 
 
-def _replayed(
-    export: Path, bundle: Path, root: str | None, tally: Tally, *, as_json: bool
-) -> Summary:
-    given = read_given(bundle)
-    size = export.stat().st_size if export.exists() else 0
+def _source(
+    export: Path | None, central: str | None, token_file: Path | None, filters: tuple[str, ...]
+) -> Source:
+    if export is not None:
+        if token_file is not None or filters:
+            raise click.UsageError("--token-file and --filter are for a store, not for EXPORT")
+        return ExportFile(export)
+    if central is None or token_file is None:
+        raise click.UsageError("name EXPORT, or --central and --token-file")
+    pairs = [one.partition("=") for one in filters]
+    if not all(middle and value for _, middle, value in pairs):
+        raise click.UsageError("--filter is NAME=VALUE")
+    return StoreExport(client_of(central, token_file), {name: value for name, _, value in pairs})
+
+
+def _judge(bundle: Path | None, central: str | None, fingerprint: str | None) -> Judge:
+    if bundle is not None:
+        return GivenBundle(read_given(bundle), fingerprint)
+    if central is None:
+        raise click.UsageError("name --bundle, or --central for the bundles that decided")
+    return OwnBundles(CentralClient(central.rstrip("/"), None), fingerprint)
+
+
+def _replayed(source: Source, judge: Judge, tally: Tally, *, as_json: bool) -> Summary:
     shown = Progress(transient=True, disable=as_json, console=Console(stderr=True))
     with shown as progress:
-        task = progress.add_task("replaying", total=size)
-        lines = lines_of(export, lambda done: progress.update(task, completed=done))
-        if root is not None:
-            lines = _signed(lines, given, check_root(root))
+        task = progress.add_task("replaying", total=source.total())
+        lines = source.lines(lambda done: progress.update(task, completed=done))
+        if judge.fingerprint is not None:
+            lines = _after_roots(lines, judge)
         started = time.perf_counter()
         for decision in _decisions(lines, tally.skipped):
-            found = given.replay.judge(decision)
+            try:
+                found = judge.judge(decision)
+            except NotKept as error:
+                tally.skipped[str(error)] += 1
+                continue
             if tally.add(found) and as_json:
                 _write(found)
         seconds = time.perf_counter() - started
+    given = judge.given
     return Summary(
-        digest=given.digest,
-        scope=given.scope,
-        version=given.version,
-        signatures_checked=root is not None,
+        digest=None if given is None else given.digest,
+        scope=None if given is None else given.scope,
+        version=None if given is None else given.version,
+        bundles=judge.bundles,
+        signatures_checked=judge.fingerprint is not None,
         decisions=tally.decisions,
         own=tally.own,
         verdicts=dict(tally.verdicts),
@@ -117,10 +164,8 @@ def _replayed(
     )
 
 
-def _signed(lines: Iterator[bytes], given: Given, fingerprint: str) -> Iterator[bytes]:
-    """``lines`` from the first record on, once the roots before it vouch for the bundle."""
-    if given.envelope is None:
-        raise Unusable("--root: a plain policy has no signatures to check")
+def _after_roots(lines: Iterator[bytes], judge: Judge) -> Iterator[bytes]:
+    """``lines`` from the first record on, once ``judge`` has seen the roots before it."""
     found: list[Envelope] = []
     first: list[bytes] = []
     for line in lines:
@@ -128,7 +173,7 @@ def _signed(lines: Iterator[bytes], given: Given, fingerprint: str) -> Iterator[
             first.append(line)
             break
         found += _roots_in(line)
-    check_signed(given.envelope, found, fingerprint)
+    judge.trust(found)
     return chain(first, lines)
 
 

@@ -39,11 +39,16 @@ def read_given(path: Path) -> Given:
     try:
         with path.open("rb") as file:
             data = file.read(_BYTES_MAX)
-        return _bundle(data) if b'"payloadType"' in data[:64] else _plain(data)
+        return given_in(data)
     except OSError as error:
         raise Unusable(f"{path}: {error.strerror or error}") from error
     except DocumentInvalid as error:
         raise Unusable(f"{path}: {error}") from error
+
+
+def given_in(data: bytes) -> Given:
+    """The bundle or policy that ``data`` is. Raises DocumentInvalid."""
+    return _bundle(data) if b'"payloadType"' in data[:64] else _plain(data)
 
 
 def _bundle(data: bytes) -> Given:

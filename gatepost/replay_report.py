@@ -26,13 +26,15 @@ _COLOURS = {"same": "green", "changed": "red", "undetermined": "yellow", "not_by
 
 
 class Summary(msgspec.Struct, frozen=True, kw_only=True):
-    """``other_outcome``: of the changed ones, those whose outcome cannot be what it was.
-    ``own``: decisions that this very bundle made. ``skipped``: cause → lines that were left out.
+    """``bundles``: how many the decisions were put to. ``own``: decisions that the bundle they were
+    put to had made. ``other_outcome``: of the changed ones, those whose outcome cannot be what it
+    was. ``skipped``: cause → lines that were left out.
     """
 
     digest: str | None
     scope: str | None
     version: int | None
+    bundles: int
     signatures_checked: bool
     decisions: int
     own: int
@@ -105,10 +107,12 @@ def show(summary: Summary, tally: Tally, console: Console) -> None:
 
 
 def _heading(summary: Summary) -> str:
-    if summary.digest is None:
+    checked = "signatures checked" if summary.signatures_checked else "signatures not checked"
+    if summary.digest is None and (summary.own or not summary.bundles):
+        what = f"the {summary.bundles} bundles that decided them, {checked}"
+    elif summary.digest is None:
         what = "a plain policy: no record was decided by it"
     else:
-        checked = "signatures checked" if summary.signatures_checked else "signatures not checked"
         what = (
             f"bundle {summary.scope} version {summary.version}, {checked}, {summary.digest}; "
             f"{summary.own} were decided by it"

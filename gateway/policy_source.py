@@ -47,11 +47,13 @@ class _Tests(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class PolicySource(msgspec.Struct, frozen=True):
-    """A compiled policy and where its parts stand."""
+    """A compiled policy and where its parts stand. ``digest``: of the bundle that it came in; None
+    for a policy as its author writes it."""
 
     policy: Policy
     table: Table
     places: dict[Path, Place]
+    digest: str | None = None
 
     def place(self, path: Path) -> Place:
         """Where ``path`` stands, or the nearest thing around it."""

@@ -50,7 +50,7 @@ from gateway.table import Candidates, compile_policy, scope_of
 from gateway.target import Named, named
 from gateway.truth import Truth
 
-_NAMES: Final = frozenset({"model.requested", "model.tool", "model.tool_server", "agent.id"})
+NAMES: Final = frozenset({"model.requested", "model.tool", "model.tool_server", "agent.id"})
 """Members that choose the candidate rules, and stand cut in denials of earlier versions."""
 
 
@@ -136,7 +136,7 @@ class Reruler:
         refused, certain = self._provider_side(decision, held, own=own)
         if certain:
             return Rerun(ends=refused)
-        cut_names = tuple(sorted(_NAMES.intersection(held.gaps)))
+        cut_names = tuple(sorted(NAMES.intersection(held.gaps)))
         if cut_names:
             return Rerun(ends=[], settled=False, missing=cut_names)
         asked = _Asked(held, name := named(held.inputs), self.table.candidates(name))

@@ -9,10 +9,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from gatepost.home import Home
+from gatepost.home import SCOPE, Home
+from gatepost.signed_file import read_envelope
 from gateway import documents, seal
 from gateway.io.clock import SystemClock
 from gateway.io.entropy import SystemEntropy
+from gateway.policy import decode_bundle
 from tests.integration import raw, system
 from tests.integration.conftest import MakeCentral, MakeSite
 from tests.integration.rules import DENIED_MODEL, MODEL, rules
@@ -53,6 +55,25 @@ def test_a_signed_bundle_is_published_once_it_is_signed(services: Central, tmp_p
     assert done.code == 0
     services.version += 1
     assert f"names version {services.version}" in done.out
+
+
+def test_a_bundle_is_built_above_the_head_that_the_service_serves(
+    services: Central, tmp_path: Path
+) -> None:
+    policy, out = tmp_path / "policy.json", tmp_path / "bundle.json"
+    policy.write_bytes(_STRICTER)
+    scope = SCOPE
+    built = gatepost(
+        "policy", "build", policy, "--out", out, "--central", services.url, "--scope", scope
+    )
+    assert built.code == 0, built.err
+    payload = seal.unbase64(read_envelope(out).payload, "unreadable")
+    bundle = decode_bundle(payload)
+    assert (bundle.scope, bundle.version) == (scope, services.version + 1)
+    nowhere = gatepost(
+        "policy", "build", policy, "--out", out, "--central", services.url, "--scope", "no/such"
+    )
+    assert (nowhere.code, "404" in nowhere.err) == (2, True)
 
 
 def test_an_update_takes_effect_and_records_name_it(services: Central, make_site: MakeSite) -> None:

@@ -15,6 +15,7 @@ from tests.integration.records import Item
 from tests.integration.rules import MODEL, rules
 from tests.integration.system import Central, Daemon
 from tests.integration.test_refusal_codes import RULINGS
+from tests.unit.gatepost.running import gatepost
 
 pytestmark = pytest.mark.integration
 
@@ -83,3 +84,42 @@ def test_a_policy_that_grants_nothing_changes_what_was_allowed(
     allowed = [line for line in lines[:-1] if line["before"]["outcomes"] == ["allow"]]
     assert len(allowed) >= 2
     assert {line["after"]["outcomes"][0] for line in allowed} == {"deny"}
+
+
+def test_a_store_is_replayed_without_an_export_each_decision_by_its_own_bundle(
+    daemon: Daemon, export: Path
+) -> None:
+    central = daemon.site.central
+    asked = ("--central", central.url, "--token-file", central.home.operator_token)
+    place = ("--filter", f"instance={daemon.instance}")
+    ended = gatepost("replay", *asked, *place, "--root", central.home.root_fingerprint, "--json")
+    lines = [msgspec.json.decode(line) for line in ended.out.splitlines()]
+    summary = lines[-1]["summary"]
+    assert ended.code == 0, ended.err
+    assert summary["decisions"] == summary["own"] == len(lines) - 1 >= len(_ASKED) + 2
+    assert (summary["bundles"], summary["skipped"]) == (1, {})
+    assert {line["verdict"] for line in lines[:-1]} == {"same", "not_by_rules"}
+    stranger = gatepost("replay", *asked, "--root", f"sha256:{'0' * 64}")
+    assert stranger.code == 2
+    assert "root" in stranger.err
+
+
+def test_a_recorded_decision_is_explained_by_the_bundle_that_made_it(
+    daemon: Daemon, export: Path
+) -> None:
+    central = daemon.site.central
+    items = daemon.records.wait(instance=daemon.instance, kind="decision")
+    allowed = next(item for item in items if item["outcome"] == "allow")
+    services = ("--central", central.url, "--token-file", central.home.operator_token)
+    by_store = gatepost("policy", "explain", "--decision", allowed["id"], *services, "--json")
+    places = ("--export", export, "--central", central.url)
+    by_export = gatepost("policy", "explain", "--decision", allowed["id"], *places, "--json")
+    assert by_store.json == by_export.json
+    rules_of = daemon.records.members(allowed["id"])["decision"]["rules"]
+    told = by_store.json
+    assert (told["outcome"], told["own"], told["verdict"]) == ("allow", True, "same")
+    assert [line["id"] for line in told["rules"] if line["decided"]] == rules_of
+    words = gatepost("policy", "explain", "--decision", allowed["id"], *services)
+    assert "by the bundle that decided" in words.out
+    missing = gatepost("policy", "explain", "--decision", "absent", *services)
+    assert (missing.code, "404" in missing.err) == (2, True)
