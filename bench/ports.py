@@ -35,6 +35,7 @@ class _Files:
         self.directory_mode = files.directory_mode
         self.list_directory = files.list_directory
         self.remove_directory = files.remove_directory
+        self.read_mounted = files.read_mounted
         self.rename = files.rename
         self.unlink = files.unlink
         self.free_bytes = files.free_bytes

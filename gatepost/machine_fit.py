@@ -24,8 +24,11 @@ from gateway.errors import ConfigInvalid, IdentityRejected
 from gateway.identity import Identifier
 from gateway.io.credentials import CredentialFile, Credentials
 from gateway.io.dial import AnyioDialer
+from gateway.io.disk import ThreadDisk
 from gateway.io.service_address import parse_service_url
 from gateway.token import read_token
+from policy_cache.fetch import FetchFailed
+from policy_cache.mounted import MountedSource
 from sidecar.classifying import load_classifier
 from sidecar.config import SidecarConfig
 
@@ -44,6 +47,7 @@ class Problem(msgspec.Struct, frozen=True):
 def problems(config: SidecarConfig) -> Iterator[Problem]:
     """What in ``config`` does not fit this machine."""
     yield from _trust(config)
+    yield from _policy_files(config)
     yield from _enrolment(config)
     yield from _listeners(config)
     yield from _directories(config)
@@ -72,6 +76,19 @@ def _trust(config: SidecarConfig) -> Iterator[Problem]:
                 "one-time token and the digest key",
                 fatal=False,
             )
+
+
+def _policy_files(config: SidecarConfig) -> Iterator[Problem]:
+    where, directory = "policy.mounted_directory", config.policy.mounted_directory
+    if directory is None:
+        return
+    if not Path(directory).is_dir():
+        yield Problem(where, f"{directory} is no directory; mount it there", fatal=True)
+        return
+    try:
+        anyio.run(MountedSource(ThreadDisk(), directory).head, None)
+    except FetchFailed as failed:
+        yield Problem(where, str(failed), fatal=failed.kind != "missing")
 
 
 def _enrolment(config: SidecarConfig) -> Iterator[Problem]:

@@ -95,6 +95,13 @@ class FileSystem(Protocol):
     def open(self, path: str, *, writable: bool) -> File:
         """An existing regular file; never follows a symbolic link."""
 
+    def read_mounted(self, directory: str, name: str, bytes_max: int) -> bytes:
+        """Content of ``name`` in a directory that others fill, at most one byte over ``bytes_max``.
+
+        Symbolic links are followed as long as they stay inside ``directory``. Raises OSError,
+        FileNotFoundError among them.
+        """
+
     def rename(self, source: str, target: str) -> None: ...
 
     def unlink(self, path: str) -> None: ...

@@ -1,7 +1,8 @@
-"""Where policy documents come from: the policy service, or the same files over plain HTTP.
+"""Where policy documents come from: the policy service, or the same files on a plain web server.
 
 Owns: the paths, the bounds on answers, and telling "not modified" and "not there" from errors.
 Refuses: judging what it fetched (``trusted.py``) and waiting or trying again (``cache.py``).
+A mounted directory is ``mounted.py``'s.
 A 304 says that the server has nothing newer to say; it is never freshness.
 """
 
@@ -16,12 +17,14 @@ from gateway.limits import POLICY_HEAD_BYTES_MAX, POLICY_ROOT_BYTES_MAX
 from gateway.ports import Service, ServiceAnswer, ServiceUnreachable
 from policy_cache.trusted import envelope_bytes_max
 
+_ABSENT: Final = frozenset({404, 410})
 BUNDLE_SECONDS_MAX: Final = 60.0
 """A bundle of 8 MiB over 2 Mbit/s takes half a minute."""
 
 
 class FetchFailed(Exception):
-    """No usable answer. ``kind``: those of ServiceUnreachable, ``status`` or ``missing``."""
+    """No usable answer. ``kind``: those of ServiceUnreachable, ``status``, ``missing``, or
+    ``unreadable`` for a file."""
 
     def __init__(self, kind: str, detail: str, retry_after_seconds: float | None = None) -> None:
         super().__init__(f"{kind}: {detail}")
@@ -48,12 +51,20 @@ class PolicySource(Protocol):
         """The envelope of the bundle whose payload has ``digest`` and ``length``."""
 
 
-class ServiceSource:
-    """``PolicySource`` over ``ports.Service``; a static file server will do."""
+class HttpSource:
+    """``PolicySource`` over ``ports.Service``; a static file server will do.
 
-    def __init__(self, service: Service, scope: str) -> None:
+    ``head_path`` is the head's; ``above`` stands before ``/root/<n>`` and ``/blobs/sha256/<hex>``;
+    ``absent``: statuses that mean that there is no such root yet.
+    """
+
+    def __init__(
+        self, service: Service, head_path: str, above: str, absent: frozenset[int] = _ABSENT
+    ) -> None:
         self._service = service
-        self._head_path = f"/v1/policy/{quote(scope, safe='')}/head"
+        self._head_path = head_path
+        self._above = above
+        self._absent = absent
 
     async def head(self, etag: str | None) -> FetchedHead:
         """The current head of the scope."""
@@ -64,14 +75,14 @@ class ServiceSource:
         return FetchedHead(_body(answer, self._head_path), answer.headers.get("etag"))
 
     async def root(self, version: int) -> bytes | None:
-        """Root ``version``; 404 and 410 mean that there is none yet."""
-        path = f"/v1/policy/root/{version}"
+        """Root ``version``, or None where there is none yet."""
+        path = f"{self._above}/root/{version}"
         answer = await self._get(path, {}, POLICY_ROOT_BYTES_MAX, None)
-        return None if answer.status in (404, 410) else _body(answer, path)
+        return None if answer.status in self._absent else _body(answer, path)
 
     async def bundle(self, digest: str, length: int) -> bytes:
         """The bundle by the hex SHA-256 of its payload; such a file never changes."""
-        path = f"/v1/policy/blobs/sha256/{digest.removeprefix('sha256:')}"
+        path = f"{self._above}/blobs/sha256/{digest.removeprefix('sha256:')}"
         answer = await self._get(path, {}, envelope_bytes_max(length), BUNDLE_SECONDS_MAX)
         return _body(answer, path)
 
@@ -86,10 +97,23 @@ class ServiceSource:
             raise FetchFailed(error.kind, str(error)) from error
 
 
+def service_source(service: Service, scope: str) -> HttpSource:
+    """The policy service, which knows many scopes."""
+    return HttpSource(service, f"/v1/policy/{quote(scope, safe='')}/head", "/v1/policy")
+
+
+def directory_source(service: Service, path: str) -> HttpSource:
+    """The files of one scope on a web server or in a bucket: ``head``, ``root/<n>`` and
+    ``blobs/sha256/<hex>`` below ``path``, which has no slash at its end."""
+    # A bucket that must not be listed answers 403 for a name that it does not have. Whoever
+    # withholds a root in this way gains no more than by a 404.
+    return HttpSource(service, f"{path}/head", path, _ABSENT | {403})
+
+
 def _body(answer: ServiceAnswer, path: str) -> bytes:
     if answer.status == 200:
         return answer.body
-    kind = "missing" if answer.status in (404, 410) else "status"
+    kind = "missing" if answer.status in _ABSENT else "status"
     raise FetchFailed(kind, f"{answer.status} for {path}", _retry_after(answer))
 
 

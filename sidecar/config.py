@@ -19,7 +19,7 @@ from msgspec import Meta
 from gateway import limits
 from gateway.errors import UNREADABLE, ConfigInvalid
 from gateway.identity_config import IdentityConfig
-from gateway.io.service_address import parse_service_url
+from gateway.io.service_address import parse_service_url, split_directory_url
 from gateway.vocabulary import Topology
 from sidecar.fields import (
     FilePath,
@@ -186,7 +186,8 @@ class Enrolment(Section, frozen=True, kw_only=True):
 
 
 class PolicySettings(Section, frozen=True, kw_only=True):
-    """Where policy comes from and how often it is asked for."""
+    """Where policy comes from and how often it is asked for. Without `files_url` and
+    `mounted_directory` it is the policy service of `[central]`."""
 
     scope: Annotated[
         str,
@@ -199,6 +200,20 @@ class PolicySettings(Section, frozen=True, kw_only=True):
     directory: Annotated[
         FilePath, Meta(description="The last good policy is kept here; one daemon each.")
     ] = "/var/lib/gatepost/policy"
+    files_url: Annotated[
+        str | None,
+        Meta(
+            description="http(s) URL of the scope's directory on a web server or in a bucket, with "
+            "`head`, `root/<n>` and `blobs/sha256/<hex>` below it."
+        ),
+    ] = None
+    mounted_directory: Annotated[
+        FilePath | None,
+        Meta(
+            description="A mounted directory, such as a ConfigMap, with `head.json`, "
+            "`root-<n>.json` and `sha256-<hex>.json`."
+        ),
+    ] = None
     refresh_seconds_min: Annotated[
         float, Meta(ge=0.05, le=_DAY_SECONDS, description="Between two questions, at least.")
     ] = limits.REFRESH_SECONDS_MIN
@@ -209,6 +224,13 @@ class PolicySettings(Section, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.refresh_seconds_min > self.refresh_seconds_max:
             raise ValueError("`refresh_seconds_min` is above `refresh_seconds_max`")
+        if self.files_url is not None and self.mounted_directory is not None:
+            raise ValueError("name one of `files_url`, `mounted_directory`: policy has one source")
+        if self.files_url is not None:
+            try:
+                split_directory_url(self.files_url)
+            except ConfigInvalid as error:
+                raise ValueError(f"`files_url`: {error}") from error
 
 
 class Classification(Section, frozen=True, kw_only=True):

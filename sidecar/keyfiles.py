@@ -1,8 +1,8 @@
 """JWK sets of token issuers, read from files and read again when they change.
 
 Owns: noticing a change, and putting a usable new set in force. Refuses: giving up the last good
-set for a file that is missing or broken. watchfiles gives hints; the files are read again on a
-timer anyway, because a mounted Secret is swapped by names that no event mentions.
+set for a file that is missing or broken. Changes of their directories are hints; the files are
+read again on a timer anyway, because a mounted Secret is swapped by names that no event mentions.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import anyio
 from gateway.errors import ConfigInvalid
 from gateway.identity import Identifier
 from gateway.identity_config import IdentityConfig
+from sidecar.directory_changes import follow_changes
 from sidecar.eventlog import EventLog
 
 RELOAD_SECONDS: Final = 30.0
@@ -56,26 +57,13 @@ class KeyFiles:
         directories = {os.path.dirname(one.jwks_file) or "." for one in self._config.issuers}
         async with anyio.create_task_group() as tasks:
             if self._watch:
-                tasks.start_soon(self._follow_hints, directories)
+                tasks.start_soon(follow_changes, directories, self.reload, self._not_followed)
             while True:
                 await anyio.sleep(RELOAD_SECONDS)
                 self.reload()
 
-    async def _follow_hints(self, directories: set[str]) -> None:
-        # Imported here: it costs 100 ms of a start, and most daemons have no issuer to watch.
-        from watchfiles import awatch
-
-        stop = anyio.Event()
-        try:
-            async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_set_when_cancelled, stop)
-                async for _ in awatch(
-                    *directories, recursive=False, watch_filter=None, stop_event=stop
-                ):
-                    self.reload()
-        except* OSError as errors:
-            # Out of inotify watches, or a directory that is gone: the timer still reads.
-            self._log.warning("keys_unreadable", reason=str(errors.exceptions[0]))
+    def _not_followed(self, reason: str) -> None:
+        self._log.warning("keys_unreadable", reason=reason)
 
     def reload(self) -> None:
         """Put changed sets in force, each for itself: a broken one must not keep another issuer's
@@ -93,12 +81,3 @@ class KeyFiles:
                 continue
             self._held[issuer] = jwks
             self._log.info("keys_reloaded", issuer=issuer)
-
-
-async def _set_when_cancelled(stop: anyio.Event) -> None:
-    # The watching thread looks at the event twenty times a second; without it, it would hold up
-    # the end of the daemon until its own timeout of five seconds.
-    try:
-        await anyio.sleep_forever()
-    finally:
-        stop.set()

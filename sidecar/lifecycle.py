@@ -130,6 +130,7 @@ class Lifecycle(ABC):
     def _start_tasks(self, parts: Parts, tasks: TaskGroup) -> None:
         tasks.start_soon(parts.spool.run)
         tasks.start_soon(parts.policy.run)
+        tasks.start_soon(parts.policy_origin.follow_hints, parts.policy.hint)
         tasks.start_soon(parts.enroller.run)
         tasks.start_soon(parts.shipper.run)
         tasks.start_soon(parts.upkeep.run_heartbeats)

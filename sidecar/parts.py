@@ -23,7 +23,6 @@ from gateway.tally import Tally
 from gateway.timestamp import time_micros
 from policy_cache.cache import PolicyCache
 from policy_cache.config import CacheConfig
-from policy_cache.fetch import ServiceSource
 from sidecar import journal, recovery
 from sidecar.attesting import attestor_of
 from sidecar.config import SidecarConfig
@@ -31,6 +30,7 @@ from sidecar.enrol import Enroller, Place
 from sidecar.eventlog import EventLog
 from sidecar.instance import Instance
 from sidecar.outside import Outside
+from sidecar.policy_origin import PolicyOrigin
 from sidecar.recent import RecentDecisions
 from sidecar.upkeep import Upkeep
 from spool import recover
@@ -73,6 +73,7 @@ class Parts:
         self.heads = self._service(central.store_url or central.url)
         self.issuer = self._service(central.issuer_url or central.url)
         self.policy_service = self._service(central.url)
+        self.policy_origin = PolicyOrigin(config.policy, outside, self.policy_service, log)
         self._signed_time: tuple[int, int] | None = None
         self.dead: list[DeadInstance] = []
         self.left_alone: list[LeftAlone] = []
@@ -105,6 +106,7 @@ class Parts:
         """Close idle connections and give the policy directory's lock back."""
         for service in (self.store, self.heads, self.issuer, self.policy_service):
             await service.aclose()
+        await self.policy_origin.aclose()
         await self.policy.aclose()
 
     # -- the key ------------------------------------------------------------------------------
@@ -296,7 +298,7 @@ async def build_parts(
     """
     parts = Parts(config, outside, log)
     parts.policy = PolicyCache(
-        ServiceSource(parts.policy_service, config.policy.scope),
+        parts.policy_origin.source,
         outside.disk,
         outside.clock,
         outside.entropy,

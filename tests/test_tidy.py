@@ -46,7 +46,7 @@ IMPORTERS: dict[str, tuple[str, ...]] = {
     "hyperscan": ("gateway/classify/",),
     "joserfc": ("gateway/", "sidecar/", "gatepost/"),
     "tenacity": ("policy_cache/", "spool/"),
-    "watchfiles": ("policy_cache/", "sidecar/"),
+    "watchfiles": ("sidecar/directory_changes.py",),
     "platformdirs": ("sidecar/", "central/", "gatepost/"),
     "prometheus_client": ("sidecar/", "central/"),
     "litestar": ("central/",),

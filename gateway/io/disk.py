@@ -3,8 +3,9 @@
 One thread, because a second sync beside the first gains nothing on one volume, and because
 "one at a time, in order" is what makes the order of records the order on disk.
 
-Owns: system calls and their flags; every file is opened without following links and closed on
-exec. Refuses: retrying, completing short writes and deciding what an error means (callers do).
+Owns: system calls and their flags; every file is opened without following links (``mounted.py``
+follows some) and closed on exec. Refuses: retrying, completing short writes and deciding what an
+error means (callers do).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from collections.abc import Callable
 
 from anyio import CapacityLimiter, to_thread
 
-from gateway.io import file_lock
+from gateway.io import file_lock, mounted
 from gateway.ports import File, FileSystem, Lock, ResultT
 
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -105,6 +106,9 @@ class OsFileSystem:
             os.close(descriptor)
             raise OSError(f"{path} is not a regular file")
         return OsFile(descriptor)
+
+    def read_mounted(self, directory: str, name: str, bytes_max: int) -> bytes:
+        return mounted.read(directory, name, bytes_max)
 
     def rename(self, source: str, target: str) -> None:
         os.rename(source, target)

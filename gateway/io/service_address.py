@@ -1,11 +1,13 @@
 """Where a central service is: the base URLs of the configuration, taken apart.
 
-Owns: reading ``http://host:port``, ``https://host:port`` and ``unix:/path``. Refuses: everything
-else a URL may carry (user, path, query), because none of it would be used.
+Owns: reading ``http://host:port``, ``https://host:port`` and ``unix:/path``, and the URL of a
+directory of files on a web server, which has a path too. Refuses: everything else a URL may carry
+(user, query, fragment), because none of it would be used.
 """
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from typing import Final
 from urllib.parse import urlsplit
@@ -15,6 +17,8 @@ import msgspec
 from gateway.errors import ConfigInvalid
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_PATH: Final = re.compile(r"(?:[A-Za-z0-9._~!$&'()*+,;=:@/-]|%[0-9A-Fa-f]{2})*")
+"""RFC 3986 section 3.3."""
 
 
 class ServiceAddress(msgspec.Struct, frozen=True):
@@ -36,6 +40,24 @@ class ServiceAddress(msgspec.Struct, frozen=True):
             return not ip_address(self.host).is_loopback
         except ValueError:
             return True
+
+
+def split_directory_url(url: str) -> tuple[str, str]:
+    """A service's URL and the path, without a slash at its end, of a directory on a web server.
+
+    Raises ConfigInvalid, saying what is wrong with ``url``.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        raise ConfigInvalid(f"{url!r} is not a URL: {error}") from error
+    if parts.scheme not in _DEFAULT_PORTS or parts.query or parts.fragment:
+        raise ConfigInvalid(f"{url!r}: a directory is http(s)://host:port/path, without a query")
+    if _PATH.fullmatch(parts.path) is None:
+        raise ConfigInvalid(f"{url!r}: what a path may not hold is written as %xx")
+    origin = f"{parts.scheme}://{parts.netloc}"
+    parse_service_url(origin)
+    return origin, parts.path.rstrip("/")
 
 
 def parse_service_url(url: str) -> ServiceAddress:

@@ -156,6 +156,14 @@ class SimFiles:
             raise IsADirectoryError(errno.EISDIR, "is a directory", path)
         return SimFile(self._disk, entry, path)
 
+    def read_mounted(self, directory: str, name: str, bytes_max: int) -> bytes:
+        file = self.open(f"{directory}/{name}", writable=False)
+        data = b""
+        while part := file.pread(bytes_max + 1 - len(data), len(data)):
+            data += part
+        file.close()
+        return data
+
     def rename(self, source: str, target: str) -> None:
         self._entry(source)
         self._disk.change(Change("move", source, target))

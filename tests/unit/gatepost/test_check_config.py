@@ -159,6 +159,18 @@ def test_nothing_is_wrong_with_a_machine_that_is_set_up(place: Place) -> None:
         ({"listen__unix__0__path": "/absent/a/s"}, "listen.unix.one.path", "/absent does", True),
         ({"spool__directory": "/dev/null/x/y"}, "spool.directory", "cannot be created", True),
         ({"policy__directory": "/dev/null/x"}, "policy.directory", "cannot be created", True),
+        (
+            {"policy__mounted_directory": "/absent"},
+            "policy.mounted_directory",
+            "/absent is no directory",
+            True,
+        ),
+        (
+            {"policy__mounted_directory": "/proc/self/fdinfo"},
+            "policy.mounted_directory",
+            "missing: /proc/self/fdinfo has no head.json",
+            False,
+        ),
         ({"credentials__0__file": "/absent"}, "credentials.key.file", "No such file", True),
         (
             {"identity__issuers__0__jwks_file": "/absent"},

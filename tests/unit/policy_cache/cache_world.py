@@ -10,7 +10,7 @@ from gateway.documents import Refresh
 from gateway.snapshot import Snapshot
 from policy_cache.cache import PolicyCache
 from policy_cache.config import CacheConfig
-from policy_cache.fetch import FetchFailed
+from policy_cache.fetch import FetchFailed, PolicySource
 from tests.sim.disk import SimDisk
 from tests.sim.loop import simulate
 from tests.unit.policy_cache.policy_world import (
@@ -39,9 +39,9 @@ class World:
         self.events: list[tuple[str, str]] = []
         self.head_version = 0
 
-    def cache(self, dice: Dice | None = None) -> PolicyCache:
+    def cache(self, dice: Dice | None = None, source: PolicySource | None = None) -> PolicyCache:
         return PolicyCache(
-            self.source,
+            source or self.source,
             self.disk,
             self.clock,
             dice or Dice(),
@@ -72,6 +72,14 @@ class World:
             refresh=refresh,
         )
         self.source.publish(bundle, head)
+
+    def lay_out(self, disk: SimDisk, directory: str) -> None:
+        """What was published, as files of a ConfigMap."""
+        for number, root in enumerate(self.publisher.roots, 1):
+            disk.put(f"{directory}/root-{number}.json", root.envelope)
+        for digest, bundle in self.source.bundles.items():
+            disk.put(f"{directory}/sha256-{digest[7:]}.json", bundle)
+        disk.put(f"{directory}/head.json", self.source.current)
 
 
 def held(cache: PolicyCache) -> Snapshot:

@@ -4,7 +4,13 @@ import pytest
 
 from gateway.documents import RequestOf
 from gateway.ports import ServiceAnswer, ServiceUnreachable
-from policy_cache.fetch import FetchedHead, FetchFailed, ServiceSource
+from policy_cache.fetch import (
+    FetchedHead,
+    FetchFailed,
+    HttpSource,
+    directory_source,
+    service_source,
+)
 
 DIGEST = "sha256:" + "ab" * 32
 
@@ -34,10 +40,10 @@ class Service:
         return self._answer
 
 
-def source(status: int, body: bytes = b"", **headers: str) -> tuple[ServiceSource, Service]:
+def source(status: int, body: bytes = b"", **headers: str) -> tuple[HttpSource, Service]:
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     service = Service(ServiceAnswer(status, named, body))
-    return ServiceSource(service, "acme/prod/eu"), service
+    return service_source(service, "acme/prod/eu"), service
 
 
 @pytest.mark.anyio
@@ -73,6 +79,20 @@ async def test_a_missing_root_is_the_end_of_the_chain_and_no_error() -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("status", [403, 404, 410])
+async def test_a_bucket_that_may_not_be_listed_still_ends_the_chain_of_roots(status: int) -> None:
+    service = Service(ServiceAnswer(status, {}, b"<Error/>"))
+    where = directory_source(service, "/acme/prod")
+    assert await where.root(2) is None
+    for ask in (where.head(None), where.bundle(DIGEST, 1)):
+        with pytest.raises(FetchFailed):
+            await ask
+    paths = [path for path, _, _ in service.asked]
+    blob = f"/acme/prod/blobs/sha256/{'ab' * 32}"
+    assert paths == ["/acme/prod/root/2", "/acme/prod/head", blob]
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize("status", [301, 401, 403, 500, 503])
 async def test_any_other_answer_is_an_error(status: int) -> None:
     where, _ = source(status, b"<html>")
@@ -96,7 +116,7 @@ async def test_retry_after_is_read_in_seconds_only(text: str, seconds: float | N
 
 @pytest.mark.anyio
 async def test_no_answer_keeps_the_kind_of_its_cause() -> None:
-    where = ServiceSource(Service(ServiceUnreachable("tls", "bad certificate")), "acme")
+    where = service_source(Service(ServiceUnreachable("tls", "bad certificate")), "acme")
     with pytest.raises(FetchFailed, match="bad certificate") as caught:
         await where.head(None)
     assert caught.value.kind == "tls"

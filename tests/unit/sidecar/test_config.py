@@ -191,6 +191,13 @@ LONG = "/" + "x" * limits.UNIX_PATH_BYTES_MAX
         ("policy.scope", "/acme", "$.policy.scope"),
         ("policy.scope", "a" * 64, "$.policy.scope"),
         ("policy.refresh_seconds_min", 61, "`refresh_seconds_min` is above"),
+        ("policy.files_url", "https://bucket.example/?key=1", "`files_url`"),
+        ("policy.mounted_directory", "", "$.policy.mounted_directory"),
+        (
+            "policy",
+            {"scope": "a", "files_url": "https://a.example", "mounted_directory": "/m"},
+            "name one of `files_url`, `mounted_directory`",
+        ),
         ("spool.segment_bytes", 1, "spool.segment_bytes is 1"),
         ("spool.spool_bytes_max", 1, "spool.spool_bytes_max is 1"),
         ("identity.audience", [], "$.identity"),
