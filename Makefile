@@ -63,7 +63,7 @@ sim-coverage: $(INSTALLED)  ## what the simulated world runs of the daemon; fail
 mutants: $(INSTALLED)  ## break the source on purpose: each must be noticed; MUTANT=name
 	$(BIN)/python -m tests.mutants $(MUTANT)
 
-bench: $(INSTALLED)  ## CPU and latency per call, spool, record store, verifier; precision and recall
+bench: $(INSTALLED)  ## CPU and latency per call, policy, spool, record store, verifier; precision and recall
 	$(BIN)/python -m bench
 
 docs: $(INSTALLED)  ## write the generated pages and the golden files anew

@@ -1,4 +1,4 @@
-"""``python -m bench [PART]``: the cost of a call, spool, record store, verifier, rule pack.
+"""``python -m bench [PART]``: the cost of a call, policy, spool, record store, verifier, rule pack.
 
 Without a part all of them. ``--calls N`` per row of the first, ``--records N`` in the store,
 ``--json`` for machines. What is written goes to ``GATEPOST_BENCH_DIR``.
@@ -14,9 +14,9 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import daemon, spool, store, verifier
+from bench import daemon, policy, spool, store, verifier
 
-_PARTS = ("daemon", "spool", "store", "verifier", "classify")
+_PARTS = ("daemon", "policy", "spool", "store", "verifier", "classify")
 _VERIFIED_RECORDS = 100_000
 _PROVED_LEAVES = 1_000_000
 
@@ -35,6 +35,12 @@ def main(part: str | None, calls: int, records: int, as_json: bool) -> None:
             click.echo(msgspec.json.encode(result))
         else:
             daemon.show(result, console)
+    if "policy" in parts:
+        decided = policy.run(console)
+        if as_json:
+            click.echo(msgspec.json.encode(decided))
+        else:
+            policy.show(decided, console)
     if "spool" in parts:
         measured = spool.run(spool.Sizes(), console)
         if as_json:

@@ -77,11 +77,22 @@ class Scope:
         self.paths: set[str] = set()
         self.count = 0
         self._compiled: dict[tuple[str, str], tuple[Condition, str]] = {}
+        self._facts: dict[frozenset[str], frozenset[str]] = {}
 
     def begin_rule(self) -> None:
         """Forget the paths and the count of the rule before."""
         self.paths = set()
         self.count = 0
+
+    def fact_paths(self) -> frozenset[str]:
+        """Those of ``paths`` whose values are facts of a record when they are read."""
+        paths = frozenset(self.paths)
+        known = self._facts.get(paths)
+        if known is None:
+            known = self._facts[paths] = frozenset(
+                path for path in paths if kind_of(path) == "argument" or path in DERIVED
+            )
+        return known
 
     def comparison(self, operator: str, operand: object) -> Condition:
         """``{operator: operand}`` compiled. Raises ConditionInvalid."""

@@ -11,18 +11,18 @@ the packed results of its facts stand in that order.
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from typing import Final, Literal
 
 import msgspec
 
 from gateway import limits
-from gateway.comparison import Condition, ConditionInvalid, Scope, kind_of
+from gateway.comparison import Condition, ConditionInvalid, Scope
 from gateway.condition import always, compile_condition, never_known
 from gateway.errors import DocumentInvalid
 from gateway.glob import any_matcher
-from gateway.inputs import ARGUMENTS, DERIVED, PATHS, parse_argument_path, suggestion
+from gateway.inputs import ARGUMENTS, PATHS, parse_argument_path, suggestion
 from gateway.policy import Grant, Obligation, Policy, Restriction, TimeZone
 from gateway.target import (
     MODEL_OPERATIONS,
@@ -88,7 +88,7 @@ class Table:
         self.hosted_tool_allowed: Callable[[str], bool] = any_matcher(policy.hosted_tools)
         self.reference_allowed: Callable[[str], bool] = any_matcher(policy.references)
         self.recordable = frozenset(policy.recordable)
-        self._index = {operation: _Index(operation, rules) for operation in OPERATIONS}
+        self._index = _indexes(rules)
         self._remembered: dict[Named, Candidates] = {}
 
     def candidates(self, name: Named) -> Candidates:
@@ -119,18 +119,19 @@ def matching(rules: Iterable[Rule], name: Named) -> Candidates:
 
 
 class _Index:
-    """The rules of one operation: those that name their models or tools exactly, and the rest."""
+    """The rules of one operation: those that name their models or tools exactly, and the rest.
 
-    def __init__(self, operation: str, rules: tuple[Rule, ...]) -> None:
+    ``rules``: those that are or may be about it, in compile order.
+    """
+
+    def __init__(self, operation: str, rules: list[Rule]) -> None:
         # An operation that nobody could tell may be any: every rule is looked at.
         self._indexed = operation != "unknown"
         self._by_model = operation in MODEL_OPERATIONS
-        self._all = tuple(
-            rule for rule in rules if operation in rule.target.operations or not self._indexed
-        )
+        self._all = rules
         self._exact: dict[str, list[Rule]] = defaultdict(list)
         self._rest: list[Rule] = []
-        for rule in self._all:
+        for rule in rules:
             if operation not in rule.target.operations:
                 continue
             if rule.target.exact is None:
@@ -147,21 +148,34 @@ class _Index:
 
     def facts_bytes_max(self) -> int:
         """The most that facts of one call of this operation may weigh."""
-        shared = {path for rule in self._rest for path in rule.fact_paths}
-        buckets = sorted(
-            (
-                _paths_bytes({path for rule in rules for path in rule.fact_paths} - shared)
-                for rules in self._exact.values()
-            ),
-            reverse=True,
-        )
+        shared = _fact_paths(self._rest)
+        # Many rules read the same few arguments: each set of paths is weighed once.
+        of_each = Counter(_fact_paths(rules) for rules in self._exact.values())
+        weighed = [(_paths_bytes(paths - shared), count) for paths, count in of_each.items()]
+        buckets = sorted((size for size, count in weighed for _ in range(min(2, count))))[::-1]
         # A call of an unknown operation may have both a model and a tool.
         worst = _paths_bytes(shared) + sum(buckets[: 1 if self._indexed else 2])
         # {"inputs":{},"results":""}, and 2 bits for each rule at 6 bits to the character.
         return 26 + worst + len(self._all) // 3 + 2
 
 
-def _paths_bytes(paths: set[str]) -> int:
+def _indexes(rules: tuple[Rule, ...]) -> dict[str, _Index]:
+    """Operation → its rules, by one walk over them."""
+    found: dict[str, list[Rule]] = {operation: [] for operation in OPERATIONS}
+    for rule in rules:
+        for operation in rule.target.operations:
+            found[operation].append(rule)
+    found["unknown"] = list(rules)
+    return {operation: _Index(operation, named) for operation, named in found.items()}
+
+
+def _fact_paths(rules: list[Rule]) -> frozenset[str]:
+    if len(rules) == 1:
+        return rules[0].fact_paths
+    return frozenset[str]().union(*(rule.fact_paths for rule in rules))
+
+
+def _paths_bytes(paths: Iterable[str]) -> int:
     return sum(len(msgspec.json.encode(path)) + _FACT_VALUE_BYTES + 2 for path in paths)
 
 
@@ -237,9 +251,7 @@ def _compile_rule(place: int, document: Grant | Restriction, policy: Policy, sco
         target=target,
         when=when,
         obligations=obligations,
-        fact_paths=frozenset(
-            path for path in scope.paths if kind_of(path) == "argument" or path in DERIVED
-        ),
+        fact_paths=scope.fact_paths(),
     )
 
 
