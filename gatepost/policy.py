@@ -1,7 +1,7 @@
 """``gatepost policy``: what the authors of policy work with.
 
-Owns: the list of its commands. Refuses: doing anything itself, and signing (``gatepost keys
-sign``).
+Owns: the list of its commands; ``sign`` is that of ``gatepost keys``, where authors look for it.
+Refuses: doing anything itself.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "diff": ("gatepost.policy_diff:diff", "Say what a change widens and what it narrows."),
     "show": ("gatepost.policy_show:show", "Show a policy's rules, groups written out."),
     "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
+    "sign": ("gatepost.keys_sign:sign", "Add a signature, as gatepost keys sign."),
     "publish": ("gatepost.policy_publish:publish", "Publish a signed bundle."),
 }
 
