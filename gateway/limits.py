@@ -294,6 +294,10 @@ WORKLOADS_MAX: Final = 4_096
 
 # -- central services ------------------------------------------------------------------------
 QUERY_PAGE_MAX: Final = 1_000
+QUERY_ROWS_EXAMINED_MAX: Final = 50_000
+"""Rows of an index that one page goes through for what is in that index."""
+QUERY_ROWS_READ_MAX: Final = 10_000
+"""The same where each row has to be fetched for it: a page of the database for every one."""
 EXPORT_PAGE_RECORDS: Final = 500
 EXPORT_PAGE_BYTES: Final = 4 * 1024 * 1024
 ENROL_BYTES_MAX: Final = 64 * 1024

@@ -92,7 +92,8 @@ async def page(request: web.HttpRequest, record_store: NamedDependency[RecordSto
     """A page of records. Filters: person, agent, model, provider, operation, outcome, reason,
     level, category, tool, tool_server, route, policy_version, policy_digest, untrusted (0, 1),
     grade (on_time, late, skewed), kind, instance, of, decided_from, decided_to; and order
-    (newest, oldest), limit, cursor, region, tenant."""
+    (newest, oldest), limit, cursor, region, tenant. A page examines so many rows and no more: one
+    with few items, or none, is the last only where ``next_cursor`` is null."""
     act, wanted = _read(request, record_store, "records.page", frozenset())
     await record_store.note(act)
     return await record_store.page(Place(act.tenant, act.region), wanted)

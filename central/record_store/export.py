@@ -21,10 +21,10 @@ from typing import Final
 import msgspec
 
 from central.record_store import cosignatures
+from central.record_store.condition import add_times, condition_of, source_of
 from central.record_store.cosignatures import Quorum
 from central.record_store.filters import Query
 from central.record_store.logs import Log
-from central.record_store.query import add_times, condition_of, source_of
 from central.record_store.tree import Nodes
 from gateway import checkpoint, envelope_line, limits, log_line, merkle, note
 from gateway.log_line import Arrived, Consistency, Evidence, Leaves, LogLine, Range

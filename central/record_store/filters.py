@@ -142,16 +142,21 @@ def cursor_text(cursor: Cursor) -> str:
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).rstrip(b"=").decode()
 
 
-def _cursor(text: str | None, fingerprint: str) -> Cursor | None:
-    if text is None:
-        return None
+def decode_cursor(text: str) -> Cursor:
+    """The cursor of ``cursor_text``, of whatever query. Raises Refused (``bad_cursor``)."""
     try:
         data = base64.b64decode(
             text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True
         )
-        cursor = msgspec.json.decode(data, type=Cursor)
+        return msgspec.json.decode(data, type=Cursor)
     except (binascii.Error, UnicodeError, msgspec.DecodeError) as error:
         raise Refused("bad_cursor") from error
+
+
+def _cursor(text: str | None, fingerprint: str) -> Cursor | None:
+    if text is None:
+        return None
+    cursor = decode_cursor(text)
     numbers = (cursor.time_us, cursor.leaf_index, cursor.at_size)
     if cursor.query != fingerprint or any(abs(n) > limits.JSON_INTEGER_MAX for n in numbers):
         raise Refused("bad_cursor", "repeat the query with the same filters, region and order")

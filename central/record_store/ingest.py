@@ -25,13 +25,13 @@ from gateway.documents import LogSeen
 from gateway.logproof import LeafType
 from gateway.shipping import ShipAnswer, ShipException, ShipHead
 
-_RECORD_COLUMNS = (
+RECORD_COLUMNS = (
     "log, leaf_index, received_us, instance, seq, kid, id, v, kind, record_hash, time_us, grade, "
     + ", ".join(COLUMNS)
     + ", payload, signature"
 )
-_INSERT_RECORD = (
-    f"INSERT INTO record ({_RECORD_COLUMNS})"  # noqa: S608 - names of our own table
+INSERT_RECORD = (
+    f"INSERT INTO record ({RECORD_COLUMNS})"  # noqa: S608 - names of our own table
     f" VALUES ({','.join('?' * (len(COLUMNS) + 14))})"
 )
 
@@ -196,7 +196,7 @@ class _Writer:
 
     def finish(self) -> Checkpoint:
         connection = self._connection
-        connection.executemany(_INSERT_RECORD, self._records)
+        connection.executemany(INSERT_RECORD, self._records)
         connection.executemany("INSERT OR IGNORE INTO category VALUES (?,?,?,?)", self._categories)
         current = self._leaves.finish()
         self._note_keys()

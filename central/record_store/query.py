@@ -1,7 +1,8 @@
 """Answers from the store: pages of records, one record, the instances.
 
-Owns: the SQL of reading and the shapes of the answers. Refuses: deciding who may see a tenant
-(the caller hands in the one log that is asked) and writing.
+Owns: what is shown of a record, and the shapes of the answers. Refuses: deciding who may see a
+tenant (the caller hands in the one log that is asked), how a page finds its rows (``walk.py``),
+and writing.
 
 A page is cut from one snapshot: the first page pins ``at_size``, later ones see no leaf above it,
 so pages neither repeat nor miss a record while new ones arrive.
@@ -16,9 +17,11 @@ from typing import Final
 import msgspec
 
 from central.errors import Refused
+from central.record_store.condition import Parameter
 from central.record_store.filters import Cursor, Query, cursor_text
 from central.record_store.logs import Log, hash_bytes, hash_text
 from central.record_store.revocations import UNTRUSTED, revocations_of
+from central.record_store.walk import Place, page_statement, stop_of, walk_of
 from gateway import documents, record, seal
 from gateway.documents import Envelope
 from gateway.timestamp import time_text
@@ -59,11 +62,16 @@ class RecordItem(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True):
-    """``at_size``: leaves that the whole query looks at; ``next_cursor``: None on the last page."""
+    """``at_size``: leaves that the whole query looks at; ``next_cursor``: None on the last page.
+
+    ``examined_to``: a page that has examined as many rows as one may ends there, at a record of
+    this time, with what it found so far, which may be nothing; None for one that is full or last.
+    """
 
     items: list[RecordItem]
     next_cursor: str | None
     at_size: int
+    examined_to: str | None = None
 
 
 class RecordDetail(msgspec.Struct, frozen=True):
@@ -114,87 +122,6 @@ _ITEM_COLUMNS: Final = (
     + " AS untrusted"
 )
 
-Parameter = str | int | bytes | None
-
-
-class Condition(msgspec.Struct):
-    """A WHERE clause in the making: SQL of our own words, values only as parameters."""
-
-    clauses: list[str]
-    values: list[Parameter]
-
-    def add(self, clause: str, *values: Parameter) -> None:
-        """Narrow by ``clause``."""
-        self.clauses.append(clause)
-        self.values.extend(values)
-
-    @property
-    def sql(self) -> str:
-        return " AND ".join(self.clauses)
-
-
-def condition_of(query: Query, log: Log) -> Condition:
-    """What ``query`` asks of ``log``, without snapshot, order and cursor."""
-    condition = Condition([], [])
-    condition.add("r.log = ?", log.log)
-    if query.category is not None:
-        condition.add("k.log = ? AND k.category = ?", log.log, query.category)
-        condition.add("r.leaf_index = k.leaf_index")
-    for column, value in query.text.items():
-        condition.add(f"r.{column} = ?", value)
-    if query.content is not None:
-        marks = ",".join("?" * len(query.content.digests))
-        condition.add(f"r.{query.content.column} IN ({marks})", *query.content.digests)
-    if query.untrusted is not None:
-        condition.add(UNTRUSTED if query.untrusted else f"NOT {UNTRUSTED}")
-    if query.grade == "on_time":
-        condition.add("r.grade IS NULL")
-    elif query.grade is not None:
-        condition.add("r.grade = ?", query.grade)
-    if query.of is not None:
-        condition.add("r.of_id = ?", query.of)
-    if query.policy_version is not None:
-        condition.add("r.policy_version = ?", query.policy_version)
-    return condition
-
-
-def source_of(query: Query) -> str:
-    """The FROM clause: the category index leads where a category is asked for, which is what
-    CROSS JOIN means to SQLite's planner; and that of a digest before any other."""
-    if query.content is not None:
-        index = {"input_digest": "record_input", "request_digest": "record_request"}
-        found = f"record r INDEXED BY {index[query.content.column]}"
-        return found if query.category is None else f"{found} CROSS JOIN category k"
-    return "record r" if query.category is None else "category k CROSS JOIN record r"
-
-
-def add_times(condition: Condition, query: Query, column: str = "r.time_us") -> None:
-    """Narrow by ``decided_from`` and ``decided_to``."""
-    if query.decided_from_us is not None:
-        condition.add(f"{column} >= ?", query.decided_from_us)
-    if query.decided_to_us is not None:
-        condition.add(f"{column} < ?", query.decided_to_us)
-
-
-def page_statement(log: Log, query: Query, at_size: int) -> tuple[str, list[Parameter]]:
-    """The SELECT of one page and one row more, by which a following page is known."""
-    condition = condition_of(query, log)
-    side = "r" if query.category is None else "k"
-    time, leaf = f"{side}.time_us", f"{side}.leaf_index"
-    add_times(condition, query, time)
-    # The plus keeps the planner off the leaf index: nearly every leaf is below the size, and the
-    # index of the filter gives the order too.
-    condition.add(f"+{leaf} < ?", at_size)
-    direction, after = ("DESC", "<") if query.order == "newest" else ("ASC", ">")
-    if query.cursor is not None:
-        place = (query.cursor.time_us, query.cursor.leaf_index)
-        condition.add(f"({time}, {leaf}) {after} (?, ?)", *place)
-    sql = (
-        f"SELECT {_ITEM_COLUMNS} FROM {source_of(query)} WHERE {condition.sql}"  # noqa: S608
-        f" ORDER BY {time} {direction}, {leaf} {direction} LIMIT ?"
-    )
-    return sql, [*condition.values, query.limit + 1]
-
 
 def page(connection: sqlite3.Connection, log: Log | None, query: Query) -> Page:
     """One page. ``log``: None where nothing was ever received: an empty page."""
@@ -204,14 +131,24 @@ def page(connection: sqlite3.Connection, log: Log | None, query: Query) -> Page:
     at_size = log.size if cursor is None else min(cursor.at_size, log.size)
     reading = connection.cursor()
     reading.row_factory = sqlite3.Row
-    rows = reading.execute(*page_statement(log, query, at_size)).fetchall()
-    more, rows = len(rows) > query.limit, rows[: query.limit]
+    walk = walk_of(connection, log, query)
+    stop = stop_of(connection, log, query, at_size, walk)
+    asked = page_statement(_ITEM_COLUMNS, log, query, at_size, walk, stop)
+    rows = reading.execute(*asked).fetchall()
+    last = stop
+    if len(rows) > query.limit:
+        rows = rows[: query.limit]
+        stop, last = None, Place(rows[-1]["time_us"], rows[-1]["leaf_index"])
     following = None
-    if more:
-        last = rows[-1]
-        place = Cursor(last["time_us"], last["leaf_index"], at_size, query.fingerprint)
+    if last is not None:
+        place = Cursor(last.time_us, last.leaf_index, at_size, query.fingerprint)
         following = cursor_text(place)
-    return Page([_item(row) for row in rows], following, at_size)
+    return Page(
+        items=[_item(row) for row in rows],
+        next_cursor=following,
+        at_size=at_size,
+        examined_to=None if stop is None else time_text(stop.time_us),
+    )
 
 
 def _item(row: sqlite3.Row) -> RecordItem:

@@ -55,6 +55,7 @@ class SearchAnswer(msgspec.Struct, frozen=True):
     at_size: int
     searched: int
     without: list[WithoutKey]
+    examined_to: str | None = None
 
 
 def content_of(request: SearchRequest) -> bytes:
@@ -138,4 +139,5 @@ def find(
         at_size=found.at_size,
         searched=len(raw),
         without=without,
+        examined_to=found.examined_to,
     )

@@ -13,7 +13,7 @@ import pytest
 from central.record_store import filters
 from central.record_store.filters import read_query
 from central.record_store.logs import find_log
-from central.record_store.query import page_statement
+from central.record_store.walk import page_statement, stop_of, walk_of
 from gateway import checkpoint, documents, note
 from gateway.documents import Envelope
 from gateway.envelope_line import is_record
@@ -131,11 +131,13 @@ def test_every_filter_of_an_audit_walks_its_own_index(
     log = find_log(connection, "acme", "eu-west-1")
     assert log is not None
     asked = {"order": order} if name == "order" else {name: value, "order": order}
-    first = page_statement(log, read_query(asked.items()), log.size)
-    cursor = filters.Cursor(NOW_US, 5, log.size, read_query(asked.items()).fingerprint)
+    first = read_query(asked.items())
+    cursor = filters.Cursor(NOW_US, 5, log.size, first.fingerprint)
     asked["cursor"] = filters.cursor_text(cursor)
-    following = page_statement(log, read_query(asked.items()), log.size)
-    for sql, values in (first, following):
+    for query in (first, read_query(asked.items())):
+        walk = walk_of(connection, log, query)
+        stop = stop_of(connection, log, query, log.size, walk)
+        sql, values = page_statement("r.id", log, query, log.size, walk, stop)
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
         assert index in plan[0], plan
         assert not any("TEMP B-TREE" in step for step in plan), plan

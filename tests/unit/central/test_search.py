@@ -16,8 +16,8 @@ from central.errors import Refused
 from central.record_store import search
 from central.record_store.filters import Content, read_query
 from central.record_store.logs import find_log
-from central.record_store.query import page_statement
 from central.record_store.search import SearchRequest
+from central.record_store.walk import page_statement, walk_of
 from gateway import documents, limits, record, seal
 from gateway.attestation import EnrolAnswer
 from gateway.documents import EnrolAttestation
@@ -292,7 +292,9 @@ def test_a_digest_is_looked_up_in_its_index(
     assert log is not None
     wanted = read_query([] if category is None else [("category", category)])
     content = Content(column, (bytes(32), bytes(32)))
-    sql, values = page_statement(log, msgspec.structs.replace(wanted, content=content), log.size)
+    wanted = msgspec.structs.replace(wanted, content=content)
+    walk = walk_of(connection, log, wanted)
+    sql, values = page_statement("r.id", log, wanted, log.size, walk, None)
     plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}", values)]
     assert f"INDEX {index} (log=? AND {column}=?)" in plan[0], plan
     connection.close()
