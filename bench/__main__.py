@@ -1,7 +1,8 @@
 """``python -m bench [PART]``: the cost of a call, policy, spool, record store, verifier, rule pack.
 
-Without a part all of them. ``--calls N`` per row of the first, ``--records N`` in the store,
-``--json`` for machines. What is written goes to ``GATEPOST_BENCH_DIR``.
+Without a part all of them. ``--calls N`` per row of the first, ``--records N`` in the store and
+``--filled N`` with copies of them, ``--json`` for machines. What is written goes to
+``GATEPOST_BENCH_DIR``.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ _PROVED_LEAVES = 1_000_000
 @click.argument("part", type=click.Choice(_PARTS), required=False)
 @click.option("--calls", default=4000, show_default=True)
 @click.option("--records", default=50_000, show_default=True)
+@click.option("--filled", default=0, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(part: str | None, calls: int, records: int, as_json: bool) -> None:
+def main(part: str | None, calls: int, records: int, filled: int, as_json: bool) -> None:
     console = Console(stderr=as_json)
     parts = _PARTS if part is None else (part,)
     if "daemon" in parts:
@@ -48,7 +50,7 @@ def main(part: str | None, calls: int, records: int, as_json: bool) -> None:
         else:
             spool.show(measured, console)
     if "store" in parts:
-        kept = store.run(records, _PROVED_LEAVES, console)
+        kept = store.run(records, _PROVED_LEAVES, console, filled=filled)
         if as_json:
             click.echo(msgspec.json.encode(kept))
         else:

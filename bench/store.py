@@ -1,7 +1,8 @@
 """The record store: taking in, looking up, proving, and the memory of its process.
 
-One database is built and then read by everything else. A million records (``--records 1000000``)
-take a quarter of an hour; the default is smaller.
+One database is built and then read by everything else. To take in a million records would need a
+quarter of an hour; ``--filled 1000000`` fills the store with copies of the rows of those that were
+taken in (``store_fill.py``) before it is asked.
 
 Owns: the run and its tables. Refuses: the figures themselves.
 """
@@ -17,24 +18,27 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from bench import store_ingest, store_reading
+from bench import store_fill, store_ingest, store_reading
 from bench.store_feed import Feed
 from bench.store_ingest import Ingested
 from bench.store_reading import Asked, Held, Proved
 
 
 class Measured(msgspec.Struct, frozen=True):
-    """One run. ``load``: of the machine in the minute before it, in processes."""
+    """One run. ``load``: of the machine in the minute before it, in processes. ``rows``: of the
+    store that ``pages`` were asked of, copies among them."""
 
     load: float
     ingested: Ingested
+    rows: int
     pages: list[Asked]
     proved: Proved
     held: Held
 
 
-def run(records: int, leaves: int, console: Console) -> Measured:
-    """Take in ``records``, and prove in a tree of ``leaves``."""
+def run(records: int, leaves: int, console: Console, *, filled: int = 0) -> Measured:
+    """Take in ``records``, fill the store up to ``filled`` rows, and prove in a tree of
+    ``leaves``."""
     load = os.getloadavg()[0]
     with (
         tempfile.TemporaryDirectory(dir=os.environ.get("GATEPOST_BENCH_DIR")) as directory,
@@ -46,6 +50,10 @@ def run(records: int, leaves: int, console: Console) -> Measured:
             ingested = store_ingest.run(
                 feed, records, lambda done: progress.update(task, completed=done)
             )
+            progress.update(task, description="exporting everything", total=None)
+            held = store_reading.memory(feed)
+            progress.update(task, description="filling", total=max(records, filled), completed=0)
+            rows = store_fill.fill(feed, filled, lambda done: progress.update(task, completed=done))
             progress.update(task, description="looking up", total=None)
             pages = store_reading.pages(feed)
             progress.update(task, description="growing a tree", total=leaves, completed=0)
@@ -54,9 +62,7 @@ def run(records: int, leaves: int, console: Console) -> Measured:
             )
         finally:
             feed.close()
-        progress.update(task, description="exporting everything", total=None)
-        held = store_reading.memory(feed)
-    return Measured(load, ingested, pages, proved, held)
+    return Measured(load, ingested, rows, pages, proved, held)
 
 
 def show(found: Measured, console: Console) -> None:
@@ -77,12 +83,24 @@ def show(found: Measured, console: Console) -> None:
         f"{ingested.records_per_second:.0f} records per second of one core;"
         f" {ingested.share:.2f} of a bare insert; {ingested.database_bytes / 1e6:.0f} MB"
     )
-    table = Table(title="A page of 100", title_justify="left", box=None)
+    copied = max(0, found.rows - ingested.records)
+    table = Table(
+        title=f"A page of 100 of {found.rows} records, {copied} of them copies; CPU ms",
+        title_justify="left",
+        box=None,
+    )
     table.add_column("filter")
-    table.add_column("rows", justify="right")
-    table.add_column("ms", justify="right")
+    for name in ("rows", "ms", "deep rows", "deep ms", "pages to the first row or the end"):
+        table.add_column(name, justify="right")
     for one in found.pages:
-        table.add_row(one.asked, str(one.rows), f"{one.milliseconds:.2f}")
+        table.add_row(
+            one.asked,
+            str(one.rows),
+            f"{one.milliseconds:.2f}",
+            str(one.deep_rows),
+            f"{one.deep_milliseconds:.2f}",
+            str(one.pages),
+        )
     console.print(table)
     proved = found.proved
     table = Table(title=f"Proofs at {proved.leaves} leaves, CPU µs", title_justify="left", box=None)

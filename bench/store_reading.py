@@ -12,14 +12,16 @@ import sqlite3
 import statistics
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
 from bench.store_feed import Feed
-from central.record_store import query, tree
-from central.record_store.filters import read_query
-from central.record_store.logs import find_log
+from central.record_store import tree
+from central.record_store.filters import Content, Cursor, Query, decode_cursor, read_query
+from central.record_store.logs import Log, find_log
+from central.record_store.query import Page
+from central.record_store.query import page as query_page
 from central.record_store.tree import Nodes
 from gatepost.home import REGION, TENANT
 from gatepost.process import Children
@@ -37,11 +39,16 @@ _PIECE_BYTES: Final = 64 * 1024
 
 
 class Asked(msgspec.Struct, frozen=True):
-    """A page of 100 with one filter. ``milliseconds``: the median of some, in this process."""
+    """A page of 100 with one filter: the first one, and a deep one that goes on in the middle of
+    the log. Milliseconds of CPU, the median of some. ``pages``: how many it takes from the first
+    until something is found, or the end is."""
 
     asked: str
     rows: int
     milliseconds: float
+    deep_rows: int
+    deep_milliseconds: float
+    pages: int
 
 
 class Proved(msgspec.Struct, frozen=True):
@@ -63,11 +70,13 @@ class Held(msgspec.Struct, frozen=True):
 
 
 def pages(feed: Feed) -> list[Asked]:
-    """A page for each filter, newest first, and oldest first without one."""
+    """A page for each filter, newest first, and oldest first without one; for those that answer
+    from an index and those that do not, something that is there and something that is not."""
     log = find_log(feed.connection, TENANT, REGION)
     assert log is not None
     middle = feed.connection.execute(
-        "SELECT time_us, id FROM record WHERE log = ? AND leaf_index >= ? LIMIT 1",
+        "SELECT time_us, leaf_index, id, input_digest, request_digest FROM record"
+        " WHERE log = ? AND leaf_index >= ? LIMIT 1",
         (log.log, log.size // 2),
     ).fetchone()
     wanted: list[list[tuple[str, str]]] = [
@@ -78,36 +87,73 @@ def pages(feed: Feed) -> list[Asked]:
         [("agent", "agent-7")],
         [("model", "gpt-4.1")],
         [("provider", "openai")],
+        [("provider", "none")],
         [("operation", "chat")],
+        [("operation", "none")],
         [("outcome", "deny")],
         [("outcome", "deny"), ("person", "person-0@acme")],
+        [("outcome", "allow"), ("level", "public")],
+        [("agent", "agent-7"), ("level", "public")],
         [("reason", "no_grant")],
+        [("reason", "none")],
         [("level", "confidential")],
         [("level", "public")],
         [("category", "secret.key")],
+        [("category", "secret.key"), ("tool", "none")],
         [("tool", "none")],
+        [("tool_server", "none")],
         [("route", "openai")],
+        [("route", "none")],
         [("kind", "decision")],
         [("kind", "admin")],
         [("grade", "late")],
+        [("grade", "on_time"), ("level", "public")],
         [("instance", feed.instance)],
-        [("of", str(middle[1]))],
+        [("instance", feed.instance), ("tool", "none")],
+        [("of", str(middle[2]))],
         [("policy_version", "7")],
         [("policy_digest", "sha256:" + "0" * 64)],
         [("untrusted", "1")],
         [("decided_to", time_text(middle[0]))],
     ]
-    found = []
-    for parameters in wanted:
-        asked = read_query(parameters)
-        taken = []
-        for _ in range(_REPEATS):
-            started = time.perf_counter()
-            page = query.page(feed.connection, log, asked)
-            taken.append((time.perf_counter() - started) * 1e3)
-        shown = " ".join(f"{name}={value[:24]}" for name, value in parameters) or "no filter"
-        found.append(Asked(shown, len(page.items), statistics.median(taken)))
+    deep = Cursor(middle[0], middle[1], log.size, "")
+    found = [_asked(feed, log, _shown(one), read_query(one), deep) for one in wanted]
+    columns: tuple[Literal["input_digest", "request_digest"], ...] = (
+        "input_digest",
+        "request_digest",
+    )
+    for column, there in zip(columns, middle[3:], strict=True):
+        for name, digest in (("there", there), ("not there", bytes(32))):
+            query = msgspec.structs.replace(read_query([]), content=Content(column, (digest,)))
+            found.append(_asked(feed, log, f"search {column}, {name}", query, deep))
     return found
+
+
+def _shown(parameters: list[tuple[str, str]]) -> str:
+    return " ".join(f"{name}={value[:24]}" for name, value in parameters) or "no filter"
+
+
+def _asked(feed: Feed, log: Log, shown: str, query: Query, deep: Cursor) -> Asked:
+    first, milliseconds = _timed(feed, log, query)
+    place = msgspec.structs.replace(query, cursor=deep)
+    further, deep_milliseconds = _timed(feed, log, place)
+    count, found = 1, first
+    while not found.items and found.next_cursor is not None:
+        cursor = decode_cursor(found.next_cursor)
+        found = query_page(feed.connection, log, msgspec.structs.replace(query, cursor=cursor))
+        count += 1
+    return Asked(
+        shown, len(first.items), milliseconds, len(further.items), deep_milliseconds, count
+    )
+
+
+def _timed(feed: Feed, log: Log, query: Query) -> tuple[Page, float]:
+    taken = []
+    for _ in range(_REPEATS):
+        started = time.process_time()
+        page = query_page(feed.connection, log, query)
+        taken.append((time.process_time() - started) * 1e3)
+    return page, statistics.median(taken)
 
 
 def proofs(connection: sqlite3.Connection, leaves: int, progress: Callable[[int], None]) -> Proved:

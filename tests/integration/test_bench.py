@@ -66,14 +66,14 @@ def test_the_benchmark_of_the_store_takes_in_every_record(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
-    result = store.run(1_200, 2_000, Console(quiet=True))
+    result = store.run(1_200, 2_000, Console(quiet=True), filled=3_000)
     ingested = result.ingested
-    assert ingested.records == 1_200
+    assert (ingested.records, result.rows) == (1_200, 3_000)
     assert set(ingested.steps) == set(STEPS)
     assert 0 < ingested.bare < ingested.whole
     rows = {page.asked: page.rows for page in result.pages}
     assert (rows["no filter"], rows["person=nobody@acme"]) == (100, 0)
-    assert rows["outcome=deny"] == 1_200 // 50
+    assert rows["outcome=deny"] == 3_000 // 50
     assert result.proved.leaves == 2_000
     assert result.held.exported_bytes > 1_200 * 1_000
     assert list(tmp_path.iterdir()) == []
