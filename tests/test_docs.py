@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import textwrap
 from pathlib import Path
 
 import pytest
@@ -15,7 +14,6 @@ from gatepost import configuration_page
 from gatepost.cli import main
 from gateway.errors import CODES
 from sidecar.alarms import ALARMS
-from sidecar.config import parse
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -75,12 +73,3 @@ def test_operators_are_told_what_to_do_for_every_alarm_and_for_no_other() -> Non
     rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in table.splitlines()[1:]]
     assert [name for name, _, _ in rows] == [f"`{name}`" for name in ALARMS]
     assert all(when and advice for _, when, advice in rows)
-
-
-def test_the_configuration_in_the_pod_example_is_one() -> None:
-    manifest = (ROOT / "k8s" / "sidecar.yaml").read_text()
-    block = re.search(r"^  sidecar\.toml: \|\n((?: {4}.*\n|\n)+)", manifest, re.M)
-    assert block is not None
-    config = parse(textwrap.dedent(block[1]), "k8s/sidecar.yaml")
-    assert config.listen.agents[0].agent == config.listen.unix[0].agent
-    assert f"runAsUser: {config.listen.agents[0].uid}" in manifest
