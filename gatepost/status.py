@@ -17,7 +17,7 @@ from rich.text import Text
 from gatepost import config_file
 from gatepost.admin_socket import ask, decode
 from gatepost.terminal import cell
-from policy_cache.cache import PolicyStatus
+from policy_cache.status import PolicyStatus
 from sidecar.recovery import RecoveryStatus
 from sidecar.status import DaemonStatus, InstanceStatus
 from spool.status import ShipStatus, SpoolStatus

@@ -252,6 +252,8 @@ POLICY_QUARANTINED_MAX: Final = 4
 OPEN_ON_EXPIRED_SECONDS_MAX: Final = 24 * 3600
 POLICY_REFRESH_NOW_SECONDS_MIN: Final = 1.0
 """Between two refreshes asked for by hand, so that a loop of them is no load on the service."""
+POLICY_WAIT_SECONDS_MAX: Final = 55
+"""Of one long poll: proxies often end a request that is silent for a minute."""
 POLICY_VERSION_JUMP_MAX: Final = 1_000_000
 REFRESH_SECONDS_MIN: Final = 30.0
 REFRESH_SECONDS_MAX: Final = 60.0

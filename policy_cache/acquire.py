@@ -109,7 +109,11 @@ class Acquirer:
             self._floors = stored.floors
         if stored.head is None:
             return
-        head = self._open_head(stored.head, self._time.now_us(), expired_ok=True)
+        try:
+            head = self._open_head(stored.head, self._time.now_us(), expired_ok=True)
+        except DocumentInvalid as error:
+            await self._keep_evidence(error.reason, stored.head)
+            raise
         data = await self._store.read_bundle(head.document.bundle.digest)
         if data is not None:
             self._activate(head, await self._open_bundle(data, head, expired_ok=True))
@@ -136,6 +140,11 @@ class Acquirer:
         result = await self._adopt(fetched.data, head)
         self._etag = fetched.etag
         return result
+
+    async def changed(self, seconds: float) -> bool:
+        """Whether the source was seen to have another head within about ``seconds``: a hint."""
+        etag = self._etag if self._settled() else None
+        return etag is not None and await self._source.changed(etag, seconds)
 
     async def _accept_head(self, data: bytes, now_us: int) -> Head:
         try:

@@ -1,17 +1,16 @@
 """The policy cache: one refresher, the snapshot in force, and what operators see of it.
 
-Owns: the loop that refreshes every 30 to 60 s (the first time at once), its waits, the counters
-and flags of ``PolicyStatus``, and telling waiters of a lock. Refuses: verifying, storing and
-fetching, and deciding anything: ``current()`` is all that a call needs.
+Owns: the loop that refreshes every 30 to 60 s (the first time at once, sooner on a hint or the
+answer to a long poll), its waits, filling in ``PolicyStatus``, and telling waiters of a lock.
+Refuses: verifying, storing and fetching, and deciding anything: ``current()`` is all that a call
+needs.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 
 import anyio
-import msgspec
 
 from gateway.documents import Root
 from gateway.errors import DocumentInvalid
@@ -24,45 +23,18 @@ from policy_cache import freshness
 from policy_cache.acquire import Acquirer
 from policy_cache.config import CacheConfig
 from policy_cache.fetch import FetchFailed, PolicySource
+from policy_cache.findings import Findings
 from policy_cache.freshness import Interval
 from policy_cache.signed_time import SignedTime
+from policy_cache.status import PolicyStatus
 from policy_cache.store import PolicyStore
 
 _ROOT_PROBE_SECONDS = 3_600.0
+_NEWS = frozenset({"activated", "refreshed"})
 
 Report = Callable[[str, str], None]
-"""Told of events: ``policy_activated``, ``policy_rejected``, ``policy_locked``,
+"""Told of events: ``policy_activated``, ``policy_rejected``, ``policy_locked``, ``policy_ageing``,
 ``policy_unreachable``, ``policy_persist_failed``, each with one line of detail."""
-
-
-class PolicyStatus(msgspec.Struct, frozen=True, kw_only=True):
-    """What operators see. Times as text; ``counters``: result or refusal reason → count.
-
-    ``clock_suspect``: the node's clock is behind signed time, or a head came from its future.
-    ``freeze_suspected``: the source answers and the policy still grows stale.
-    ``equivocation``: two documents of one version were seen. ``persist_degraded``: a restart may
-    find no policy or an older one.
-    """
-
-    scope: str
-    state: PolicyState
-    version: int | None
-    digest: str | None
-    age_ms: int | None
-    expires: str | None
-    head_version: int | None
-    root_version: int | None
-    lock_reason: str | None
-    last_success: str | None
-    last_error: str | None
-    last_error_time: str | None
-    failures_in_a_row: int
-    counters: dict[str, int]
-    persist_degraded: bool
-    clock_suspect: bool
-    freeze_suspected: bool
-    equivocation: bool
-    update_required: bool
 
 
 class PolicyCache:
@@ -90,18 +62,12 @@ class PolicyCache:
         self._unlocked = anyio.Event()
         self._unlocked.set()
         self._busy = anyio.Lock()
-        self._counters: Counter[str] = Counter()
-        self._failures = 0
-        self._retry_after: float | None = None
-        self._last_success_us: int | None = None
-        self._last_error: tuple[str, int] | None = None
+        self._findings = Findings()
         self._root_probed_at: float | None = None
         self._asked_at: float | None = None
         self._reported_digest: str | None = None
         self._was_degraded = False
-        self._future_head = False
-        self._equivocation = False
-        self._update_required = False
+        self._age_told = 0
 
     def current(self) -> Snapshot | None:
         """The policy in force; None before there is one (state EMPTY). Read it once per call."""
@@ -121,12 +87,36 @@ class PolicyCache:
             self._report("policy_persist_failed", f"cannot read {self._config.directory}: {error}")
 
     async def run(self) -> None:
-        """Refresh for ever: at once, then by the interval, sooner when ``refresh`` asks."""
+        """Refresh for ever: at once, then by the interval, sooner when something says so."""
+        polls = True
         while True:
             self._wake = anyio.Event()
-            await self._attempt()
-            with anyio.move_on_after(self._delay_seconds()):
+            began = anyio.current_time()
+            result = await self._attempt()
+            # A long poll that was answered for nothing must not be asked again at once.
+            polls = polls or result in _NEWS
+            polls = await self._pause(self._delay_seconds(), polls=polls)
+            spare = POLICY_REFRESH_NOW_SECONDS_MIN - (anyio.current_time() - began)
+            if self._wake.is_set() and spare > 0:
+                await anyio.sleep(spare)
+
+    async def _pause(self, seconds: float, *, polls: bool) -> bool:
+        """Wait, until a hint at the latest; False if it was the source's own."""
+        polled = False
+
+        async def poll() -> None:
+            nonlocal polled
+            polled = await self._acquirer.changed(seconds)
+            if polled:
+                self._wake.set()
+
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as waiting:
+                if polls:
+                    waiting.start_soon(poll)
                 await self._wake.wait()
+                waiting.cancel_scope.cancel()
+        return not polled
 
     async def refresh(self) -> str:
         """Refresh now and say what came of it: a result, ``rejected: …``, ``unreachable: …``,
@@ -169,28 +159,30 @@ class PolicyCache:
     def status(self) -> PolicyStatus:
         """The state now; worked out anew on each call."""
         snapshot, now_us = self.current(), self._time.now_us()
+        found, error = self._findings, self._findings.last_error
         state: PolicyState = "empty" if snapshot is None else snapshot.state(now_us)
-        error = self._last_error
         return PolicyStatus(
             scope=self._config.scope,
             state=state,
             version=None if snapshot is None else snapshot.version,
             digest=None if snapshot is None else snapshot.digest,
             age_ms=None if snapshot is None else snapshot.age_ms(now_us),
+            ageing_percent=_ageing(snapshot, now_us),
             expires=None if snapshot is None else time_text(snapshot.expires_us),
             head_version=None if snapshot is None else snapshot.head_version,
             root_version=self._acquirer.root_version,
             lock_reason=None if snapshot is None else snapshot.lock_reason,
-            last_success=_time(self._last_success_us),
+            last_success=_time(found.last_success_us),
             last_error=None if error is None else error[0],
             last_error_time=None if error is None else time_text(error[1]),
-            failures_in_a_row=self._failures,
-            counters=dict(sorted(self._counters.items())),
+            failures_in_a_row=found.failures,
+            counters=dict(sorted(found.counters.items())),
+            clock_suspect=found.future_head or self._time.clock_behind,
+            credential_refused=found.credential_refused,
+            equivocation=found.equivocation,
+            freeze_suspected=found.nothing_newer and state in ("stale", "expired"),
             persist_degraded=self._acquirer.persist_degraded,
-            clock_suspect=self._future_head or self._time.clock_behind,
-            freeze_suspected=self._failures == 0 and state in ("stale", "expired"),
-            equivocation=self._equivocation,
-            update_required=self._update_required,
+            update_required=found.update_required,
         )
 
     async def _attempt(self) -> str:
@@ -202,12 +194,13 @@ class PolicyCache:
             try:
                 result = await self._acquirer.refresh(probe_root=probe)
             except FetchFailed as error:
-                self._failed("unreachable", str(error))
-                self._retry_after = error.retry_after_seconds
+                self._findings.unreachable(error, self._clock.wall_us())
                 self._report("policy_unreachable", str(error))
+                self._tell_age()
                 return f"unreachable: {error}"
             except DocumentInvalid as error:
                 self._refused(error)
+                self._tell_age()
                 return f"rejected: {error}"
             if probe:
                 self._root_probed_at = now
@@ -215,29 +208,25 @@ class PolicyCache:
             return result
 
     def _succeeded(self, result: str) -> None:
-        self._counters[result] += 1
-        self._failures = 0
-        self._retry_after = None
-        self._last_success_us = self._clock.wall_us()
-        self._future_head = False
-        self._update_required = False
+        self._findings.succeeded(result, self._clock.wall_us())
         degraded = self._acquirer.persist_degraded
         if degraded and not self._was_degraded:
             self._report("policy_persist_failed", f"cannot write {self._config.directory}")
         self._was_degraded = degraded
-
-    def _failed(self, counter: str, detail: str) -> None:
-        self._counters[counter] += 1
-        self._failures += 1
-        self._retry_after = None
-        self._last_error = (detail, self._clock.wall_us())
+        self._tell_age()
 
     def _refused(self, error: DocumentInvalid) -> None:
-        self._failed(f"rejected_{error.reason}", str(error))
-        self._future_head = error.reason == "future"
-        self._equivocation = self._equivocation or error.reason == "equivocation"
-        self._update_required = error.reason in ("update_required", "incompatible", "unsupported")
+        self._findings.refused(error, self._clock.wall_us())
         self._report("policy_rejected", str(error))
+
+    def _tell_age(self) -> None:
+        # Once for each step: a policy that nobody renews is going to stop every call.
+        snapshot = self.current()
+        percent = _ageing(snapshot, self._time.now_us())
+        if snapshot is not None and percent > self._age_told:
+            until = time_text(snapshot.expires_us)
+            self._report("policy_ageing", f"{percent} % of its life is gone; it ends at {until}")
+        self._age_told = percent
 
     def _changed(self, snapshot: Snapshot) -> None:
         self._held.set()
@@ -264,20 +253,28 @@ class PolicyCache:
         )
         configured = Interval(self._config.refresh_seconds_min, self._config.refresh_seconds_max)
         chosen = freshness.interval(configured, signed)
+        if snapshot is not None and self._time.now_us() >= snapshot.fresh_until_us:
+            chosen = freshness.hurried(chosen)
         fraction = self._entropy.fraction()
-        if not self._failures:
+        if not self._findings.failures:
             return freshness.delay_seconds(chosen, fraction)
-        wait = freshness.backoff_seconds(chosen, self._failures, fraction)
-        if self._retry_after is None:
-            return wait
-        remaining = (
-            None if snapshot is None else (snapshot.expires_us - self._time.now_us()) / 1_000_000
+        return freshness.failed_seconds(
+            chosen,
+            self._findings.failures,
+            fraction,
+            self._findings.retry_after,
+            None if snapshot is None else (snapshot.expires_us - self._time.now_us()) / 1_000_000,
         )
-        return max(wait, freshness.retry_after_seconds(self._retry_after, remaining, chosen))
 
 
 def _silent(_event: str, _detail: str) -> None:
     return None
+
+
+def _ageing(snapshot: Snapshot | None, now_us: int) -> int:
+    if snapshot is None:
+        return 0
+    return freshness.age_step(snapshot.issued_us, snapshot.expires_us, now_us)
 
 
 def _time(wall_us: int | None) -> str | None:

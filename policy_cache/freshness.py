@@ -14,6 +14,8 @@ from typing import Final
 import msgspec
 
 _BACKOFF_SECONDS_MIN: Final = 1.0
+_HURRY: Final = 0.5
+_AGEING: Final = (0.8, 0.5)
 
 
 class Interval(msgspec.Struct, frozen=True):
@@ -30,6 +32,17 @@ def interval(configured: Interval, signed: tuple[float, float] | None) -> Interv
     low = min(max(configured.minimum, signed[0]), configured.maximum)
     high = max(min(configured.maximum, signed[1]), configured.minimum)
     return Interval(low, max(low, high))
+
+
+def hurried(chosen: Interval) -> Interval:
+    """The interval of a policy that is past its freshness: half as long."""
+    return Interval(chosen.minimum * _HURRY, chosen.maximum * _HURRY)
+
+
+def age_step(issued_us: int, expires_us: int, now_us: int) -> int:
+    """How far a policy is on its way to its expiry: 50 or 80 per cent of it gone, or 0."""
+    life_us, age_us = expires_us - issued_us, now_us - issued_us
+    return next((round(step * 100) for step in _AGEING if age_us >= step * life_us), 0)
 
 
 def delay_seconds(chosen: Interval, fraction: float) -> float:
@@ -52,3 +65,21 @@ def retry_after_seconds(asked: float, remaining_seconds: float | None, chosen: I
     """
     life = chosen.maximum if remaining_seconds is None else max(0.0, remaining_seconds) / 2
     return max(0.0, min(asked, life))
+
+
+def failed_seconds(
+    chosen: Interval,
+    failures: int,
+    fraction: float,
+    retry_after: float | None,
+    remaining_seconds: float | None,
+) -> float:
+    """The wait after an error, with what the server asked for.
+
+    A server asks everybody for the same wait, so the jitter comes on top of it: those who failed
+    together must not come back together.
+    """
+    wait = backoff_seconds(chosen, failures, fraction)
+    if retry_after is None:
+        return wait
+    return wait + retry_after_seconds(retry_after, remaining_seconds, chosen)

@@ -43,6 +43,10 @@ class MountedSource:
         names = (f"sha256-{_hex(digest)}.json", f"blobs/sha256/{_hex(digest)}")
         return await self._wanted(envelope_bytes_max(length), *names)
 
+    async def changed(self, _etag: str, _seconds: float, /) -> bool:
+        """False: a directory is not waited for, its changes are hints from outside."""
+        return False
+
     async def _wanted(self, bytes_max: int, *names: str) -> bytes:
         data = await self._read(bytes_max, *names)
         if data is None:

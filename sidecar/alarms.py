@@ -1,14 +1,15 @@
 """The alarms of a daemon: stable words, each for a state that somebody should look at.
 
-Owns: the closed list, and which are up. Refuses: thresholds of the spool and of shipping (they
-are in ``spool.status``) and telling anybody: status, tail and metrics show the words, and
-``docs/operations.md`` says for each what to do.
+Owns: the closed list, and which are up. Refuses: thresholds of the spool, of shipping and of
+policy (they are in ``spool.status`` and ``policy_cache``) and telling anybody: status, tail and
+metrics show the words, and ``docs/operations.md`` says for each what to do.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
+from policy_cache.status import POLICY_ALARMS
 from sidecar.recovery import RecoveryStatus
 from spool.status import SHIP_ALARMS, SPOOL_ALARMS, ShipStatus, SpoolStatus
 
@@ -17,6 +18,7 @@ ALARMS: Final = tuple(
         {
             *SPOOL_ALARMS,
             *SHIP_ALARMS,
+            *POLICY_ALARMS,
             "clock_suspect",
             "instance_conflict",
             "integrity",
@@ -33,9 +35,10 @@ def raised(
     *,
     clock_suspect: bool,
     conflict: bool,
+    policy: tuple[str, ...] = (),
 ) -> tuple[str, ...]:
     """The alarms that are up, each once, by name."""
-    words = {*spool.alarms, *shipping.alarms}
+    words = {*spool.alarms, *shipping.alarms, *policy}
     if clock_suspect:
         words.add("clock_suspect")
     if conflict:

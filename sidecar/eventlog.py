@@ -31,6 +31,7 @@ EVENTS: Final = frozenset(
         "policy_activated",
         "policy_rejected",
         "policy_locked",
+        "policy_ageing",
         "policy_unreachable",
         "policy_persist_failed",
         "spool_failed",

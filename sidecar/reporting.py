@@ -57,6 +57,7 @@ def daemon_status(
             parts.recovery,
             clock_suspect=suspect,
             conflict=parts.enroller.conflict,
+            policy=policy.alarms,
         ),
         draining=parts.in_flight.draining,
         clock_suspect=suspect,

@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.documents import Counters
 from gateway.io.credentials import CredentialStatus
-from policy_cache.cache import PolicyStatus
+from policy_cache.status import PolicyStatus
 from sidecar.recovery import RecoveryStatus
 from spool.status import ShipStatus, SpoolStatus
 

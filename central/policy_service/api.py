@@ -122,7 +122,8 @@ async def head(
     etag = request.headers.get("if-none-match")
     wait_seconds = web.wait_seconds(request)
     found = await policy_service.head_after(web.segment(policy_scope), etag, wait_seconds)
-    headers = {"ETag": found.etag, "Cache-Control": "no-cache"}
+    # Prefer in Vary is how a daemon learns that it may wait here.
+    headers = {"ETag": found.etag, "Cache-Control": "no-cache", "Vary": "Prefer"}
     if wait_seconds:
         headers["Preference-Applied"] = f"wait={wait_seconds}"
     if etag == found.etag:

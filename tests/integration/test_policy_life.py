@@ -129,6 +129,27 @@ def test_a_lock_cuts_streams_and_refuses_calls(services: Central, make_site: Mak
     assert raw.ask(daemon.port, raw.chat_request(MODEL)).status == 200
 
 
+def test_a_publication_and_a_lock_reach_a_daemon_at_once(
+    services: Central, make_site: MakeSite
+) -> None:
+    """A long poll brings them; the timer would ask in half an hour."""
+    edit = replaced(refresh_seconds_min="1800", refresh_seconds_max="1800")
+    daemon = make_site(edit, services).start()
+    assert raw.ask(daemon.port, raw.chat_request(MODEL)).status == 200
+    version = services.publish(rules())
+    daemon.wait_status(lambda status: status.policy.version == version, "the next version", 5)
+    with raw.RawConnection(daemon.port) as connection:
+        connection.send(raw.chat_request("fault-stall-stream", stream=True))
+        response = connection.begin_reply()
+        services.lock("an incident")
+        with pytest.raises((http.client.IncompleteRead, ConnectionResetError)):
+            response.read()
+    decision_id = response.headers["x-gatepost-decision-id"]
+    assert services.records.completion(decision_id)["outcome"] == "response_blocked"
+    services.unlock()
+    daemon.wait_status(lambda status: status.ready, "the end of the lock", 5)
+
+
 def test_an_expired_policy_refuses_every_call(
     make_central: MakeCentral, make_site: MakeSite
 ) -> None:

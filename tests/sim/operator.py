@@ -13,7 +13,7 @@ from typing import Final
 import anyio
 import msgspec
 
-from policy_cache.cache import PolicyStatus
+from policy_cache.status import PolicyStatus
 from sidecar.recent import RecentDecision
 from sidecar.status import DaemonStatus, SpoolReport
 from tests.sim.configuration import ADMIN, PROBE

@@ -107,6 +107,9 @@ class _Shelf:
         roots = self._served().roots
         return _root(roots[version - 1]).envelope if version <= len(roots) else None
 
+    async def changed(self, _etag: str, _seconds: float, /) -> bool:
+        return False
+
     async def bundle(self, digest: str, length: int) -> bytes:
         return _bundle(self._served().bundle).envelope
 

@@ -158,14 +158,21 @@ class Source:
         self.bundles: dict[str, bytes] = {}
         self.down: FetchFailed | None = None
         self.frozen = False
+        self.forgets_tags = False
+        self.waits = False
+        self.published = anyio.Event()
         self.asked: list[tuple[float, str]] = []
 
     def publish(self, bundle: Issued, head: Issued) -> None:
         self.bundles[bundle.digest] = bundle.envelope
         self.current = head.envelope
+        self.published.set()
+        self.published = anyio.Event()
 
     async def head(self, etag: str | None) -> FetchedHead:
         self._note("head")
+        if self.forgets_tags:
+            return FetchedHead(self.current, None)
         if self.frozen or (etag is not None and etag == self._etag()):
             return FetchedHead(None, etag)
         return FetchedHead(self.current, self._etag())
@@ -181,6 +188,19 @@ class Source:
         if digest not in self.bundles:
             raise FetchFailed("missing", "404")
         return self.bundles[digest]
+
+    async def changed(self, etag: str, seconds: float, /) -> bool:
+        """A long poll, where ``waits`` says that this source offers one."""
+        if not self.waits:
+            return False
+        self.asked.append((anyio.current_time(), "wait"))
+        while etag == self._etag():
+            changed = self.published
+            with anyio.move_on_after(seconds) as over:
+                await changed.wait()
+            if over.cancelled_caught:
+                return False
+        return True
 
     def count(self, what: str) -> int:
         return sum(name == what for _, name in self.asked)

@@ -22,6 +22,9 @@ class Service:
         self._answer = answer
         self.asked: list[tuple[str, dict[str, str], int | None]] = []
 
+    def answers_with(self, answer: ServiceAnswer | ServiceUnreachable) -> None:
+        self._answer = answer
+
     async def call(
         self,
         method: str,
@@ -93,13 +96,16 @@ async def test_a_bucket_that_may_not_be_listed_still_ends_the_chain_of_roots(sta
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("status", [301, 401, 403, 500, 503])
-async def test_any_other_answer_is_an_error(status: int) -> None:
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [(301, "status"), (401, "credential"), (403, "credential"), (500, "status"), (503, "status")],
+)
+async def test_any_other_answer_is_an_error(status: int, kind: str) -> None:
     where, _ = source(status, b"<html>")
     for ask in (where.head(None), where.root(1), where.bundle(DIGEST, 1)):
         with pytest.raises(FetchFailed) as caught:
             await ask
-        assert caught.value.kind == "status"
+        assert caught.value.kind == kind
 
 
 @pytest.mark.anyio
@@ -120,3 +126,35 @@ async def test_no_answer_keeps_the_kind_of_its_cause() -> None:
     with pytest.raises(FetchFailed, match="bad certificate") as caught:
         await where.head(None)
     assert caught.value.kind == "tls"
+
+
+@pytest.mark.anyio
+async def test_only_a_server_that_says_so_is_asked_to_wait_and_never_past_the_next_refresh() -> (
+    None
+):
+    where, service = source(200, b"head", etag='"1"', vary="Accept, Prefer")
+    assert not await where.changed('"1"', 60), "nothing is known of the server yet"
+    await where.head(None)
+    assert await where.changed('"1"', 40)
+    _, headers, bytes_max = service.asked[-1]
+    assert (headers, bytes_max) == ({"if-none-match": '"1"', "prefer": "wait=39"}, 16_384)
+    await where.changed('"1"', 600)
+    assert service.asked[-1][1]["prefer"] == "wait=55"
+    asked = len(service.asked)
+    assert not await where.changed('"1"', 1.9), "too short to be worth it"
+    assert len(service.asked) == asked
+    silent, service = source(200, b"head", etag='"1"')
+    await silent.head(None)
+    assert not await silent.changed('"1"', 60)
+    assert len(service.asked) == 1
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("status", [304, 404, 503])
+async def test_a_long_poll_that_brings_no_new_head_is_no_error_and_no_hint(status: int) -> None:
+    where, service = source(200, b"head", etag='"1"', vary="prefer")
+    await where.head(None)
+    service.answers_with(ServiceAnswer(status, {}, b""))
+    assert not await where.changed('"1"', 60)
+    service.answers_with(ServiceUnreachable("timeout", "no whole answer"))
+    assert not await where.changed('"1"', 60)

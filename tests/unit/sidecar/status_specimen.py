@@ -6,7 +6,7 @@ from typing import Final
 
 from gateway.documents import Counters, LogSeen
 from gateway.io.credentials import CredentialStatus
-from policy_cache.cache import PolicyStatus
+from policy_cache.status import PolicyStatus
 from sidecar.recovery import RecoveryStatus
 from sidecar.status import DaemonStatus, InstanceStatus, ListenerStatus
 from spool.status import CommitStatus, QuarantineStatus, ShipStatus, SpoolStatus
@@ -19,6 +19,7 @@ POLICY: Final = PolicyStatus(
     version=7,
     digest="sha256:" + "1" * 64,
     age_ms=12_500,
+    ageing_percent=0,
     expires="2026-11-24T00:00:00.000000Z",
     head_version=70,
     root_version=1,
@@ -30,6 +31,7 @@ POLICY: Final = PolicyStatus(
     counters={"refreshed": 3},
     persist_degraded=False,
     clock_suspect=False,
+    credential_refused=False,
     freeze_suspected=False,
     equivocation=False,
     update_required=False,
