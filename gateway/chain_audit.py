@@ -63,6 +63,11 @@ class ChainAudit:
 
     def add(self, link: Link) -> Trouble | None:
         """Take ``link`` in; the trouble that shows at once, if any."""
+        if self._end is not None and link.seq == self._end.seq + 1 and not self._pending:
+            # As they come in an export: the end is the highest, and nothing waits for it.
+            self.last = link
+            self._note_span(link)
+            return self._append(link)
         known = self._hash_at(link.seq)
         if known is not None:
             at = self._at(link.seq)

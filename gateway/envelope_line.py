@@ -25,12 +25,20 @@ _END: Final = b'"}]}\n'
 _KEYID_CHARS: Final = len("ed25519:") + 64
 _SIG_CHARS: Final = 88
 
-_SIG_AT: Final = -(len(_END) + _SIG_CHARS)
-_KEYID_AT: Final = _SIG_AT - len(_AFTER_KEYID) - _KEYID_CHARS
+# Where the parts stand, counted from the end but for the payload's beginning.
+_SIG_END: Final = -len(_END)
+_SIG_AT: Final = _SIG_END - _SIG_CHARS
+_KEYID_END: Final = _SIG_AT - len(_AFTER_KEYID)
+_KEYID_AT: Final = _KEYID_END - _KEYID_CHARS
 _PAYLOAD_END: Final = _KEYID_AT - len(_AFTER_PAYLOAD)
+_PAYLOAD_AT: Final = len(_PREFIX)
+_BYTES_MIN: Final = _PAYLOAD_AT - _PAYLOAD_END
 
 _envelopes: Final = msgspec.json.Decoder(Envelope)
 _base64: Final = msgspec.json.Decoder(bytes)
+_GROUP_CHARS: Final = 4
+_GROUP_BYTES: Final = 3
+_ENCODES_DIFFERENTLY: Final = "base64 that encodes back differently"
 
 
 class RecordLine(msgspec.Struct, frozen=True, gc=False):
@@ -50,15 +58,15 @@ def read_record(line: bytes) -> RecordLine:
     """The parts of a record line. Raises DocumentInvalid (``inexact``)."""
     if (
         not line.endswith(_END)
-        or line[_SIG_AT - len(_AFTER_KEYID) : _SIG_AT] != _AFTER_KEYID
+        or line[_KEYID_END:_SIG_AT] != _AFTER_KEYID
         or line[_PAYLOAD_END:_KEYID_AT] != _AFTER_PAYLOAD
-        or len(line) < len(_PREFIX) - _PAYLOAD_END
+        or len(line) < _BYTES_MIN
     ):
         raise DocumentInvalid("inexact", "not the exact form of a record's envelope")
-    payload = _canonical(line[len(_PREFIX) : _PAYLOAD_END])
-    signature = _canonical(line[_SIG_AT : -len(_END)])
+    payload = _canonical_payload(line[_PAYLOAD_AT:_PAYLOAD_END])
+    signature = _canonical(line[_SIG_AT:_SIG_END])
     try:
-        kid = line[_KEYID_AT : _KEYID_AT + _KEYID_CHARS].decode("ascii")
+        kid = line[_KEYID_AT:_KEYID_END].decode("ascii")
     except UnicodeDecodeError as error:
         raise DocumentInvalid("inexact", "the keyid is not ASCII") from error
     return RecordLine(payload, kid, signature)
@@ -86,13 +94,29 @@ def write_record(payload: bytes, kid: str, signature: bytes) -> bytes:
 
 
 def _canonical(text: bytes) -> bytes:
-    try:
-        # As a JSON string: that decoder is three times as fast as binascii's.
-        data = _base64.decode(b'"%b"' % text)
-    except UNREADABLE as error:
-        raise DocumentInvalid("inexact", f"not base64: {error}") from error
+    data = _decoded(text)
     # Encoding back is the whole check: escapes, foreign characters, padding, and the unused bits of
     # the last character, which can be set in several ways.
     if binascii.b2a_base64(data, newline=False) != text:
-        raise DocumentInvalid("inexact", "base64 that encodes back differently")
+        raise DocumentInvalid("inexact", _ENCODES_DIFFERENTLY)
     return data
+
+
+def _canonical_payload(text: bytes) -> bytes:
+    """``_canonical``, in half the time where the text is long."""
+    data = _decoded(text)
+    # The decoder takes the alphabet alone and skips nothing. Two things are left that encode back
+    # differently: escapes, which are longer, and the last group, whose unused bits are free.
+    groups = len(data) // _GROUP_BYTES
+    end = binascii.b2a_base64(data[groups * _GROUP_BYTES :], newline=False)
+    if len(text) != groups * _GROUP_CHARS + len(end) or not text.endswith(end):
+        raise DocumentInvalid("inexact", _ENCODES_DIFFERENTLY)
+    return data
+
+
+def _decoded(text: bytes) -> bytes:
+    try:
+        # As a JSON string: that decoder is three times as fast as binascii's.
+        return _base64.decode(b'"%b"' % text)
+    except UNREADABLE as error:
+        raise DocumentInvalid("inexact", f"not base64: {error}") from error

@@ -14,12 +14,13 @@ Imports nothing but the standard library, msgspec and (through ``seal``) PyNaCl.
 from __future__ import annotations
 
 import base64
+from collections import deque
 from collections.abc import Iterable
 from typing import Final
 
 import msgspec
 
-from gateway import checkpoint, envelope_line, log_line, note
+from gateway import checkpoint, envelope_line, log_line, note, signature_check
 from gateway.checkpoint import Opened
 from gateway.errors import DocumentInvalid
 from gateway.head_audit import HeadAudit
@@ -29,6 +30,7 @@ from gateway.note import Cosigned, NoteKey
 from gateway.record_audit import RecordAudit
 from gateway.revocation_audit import RevocationAudit, Witnessed
 from gateway.seen_audit import Current, SeenAudit
+from gateway.signature_check import Answers, Checked, OpenedLine, SameThread, SignatureCheck
 from gateway.time_audit import TimeAudit
 from gateway.timestamp import time_text
 from gateway.verdicts import VERDICTS, Anchor, Cosignature, Grades, Report, Tallies
@@ -36,6 +38,8 @@ from gateway.verdicts import VERDICTS, Anchor, Cosignature, Grades, Report, Tall
 __all__ = ["VERDICTS", "Asked", "Auditor", "Report", "verify_export"]
 
 _SECOND_US: Final = 1_000_000
+_Begun = tuple[list[bytes], list[OpenedLine | None], Answers]
+"""A block: its lines, its record lines taken apart, and what is being found out of them."""
 _CUT: Final = "the export does not end in a checkpoint: it was cut, or no store wrote it"
 
 
@@ -56,8 +60,7 @@ def verify_export(lines: Iterable[bytes], fingerprint: str, asked: Asked = NOTHI
     """The report on an export. ``lines``: each with its newline, as a binary file yields them;
     ``fingerprint``: ``sha256:<hex>`` of root 1's payload, known from elsewhere."""
     auditor = Auditor(fingerprint, asked)
-    for line in lines:
-        auditor.add(line)
+    auditor.add_all(lines, SameThread())
     return auditor.report()
 
 
@@ -69,6 +72,7 @@ class Auditor:
         self._asked = asked
         self._line = 0
         self._tallies = Tallies()
+        self._form = self._tallies.of("form")
         self._head = HeadAudit(fingerprint, self._tallies)
         self._records = RecordAudit(self._head, self._tallies)
         self._log = LogAudit(self._head.leaves, self._place, self._tallies)
@@ -77,15 +81,56 @@ class Auditor:
         self._time = TimeAudit(self._tallies, _size_of(asked.pin))
         self._note: tuple[str, int] | None = None
 
+    def add_all(self, lines: Iterable[bytes], check: SignatureCheck) -> None:
+        """Judge the next ``lines``, in order. ``check``: who verifies the signatures of records
+        whose keys are certified; the verdicts do not depend on it."""
+        under_way: deque[_Begun] = deque()
+        for block in signature_check.blocks(lines):
+            under_way.append(self._begin(block, check))
+            # Documents say which keys the lines behind them may be by.
+            ahead = 0 if signature_check.is_document(block[0]) else check.blocks_ahead
+            while len(under_way) > ahead:
+                self._add_begun(under_way.popleft())
+        while under_way:
+            self._add_begun(under_way.popleft())
+
     def add(self, line: bytes) -> None:
         """Judge the next line."""
+        self._add(line, None, None)
+
+    def _begin(self, block: list[bytes], check: SignatureCheck) -> _Begun:
+        opened = [self._opened_record(line) for line in block]
+        tasks = [
+            (one.framed, one.parts.signature, one.public)
+            for one in opened
+            if one is not None and one.public is not None
+        ]
+        return block, opened, check.begin(tasks)
+
+    def _opened_record(self, line: bytes) -> OpenedLine | None:
+        """None where ``line`` is no record, or fails its form check, which ``add`` then says."""
+        try:
+            return self._records.open(line) if envelope_line.is_record(line) else None
+        except DocumentInvalid:
+            return None
+
+    def _add_begun(self, begun: _Begun) -> None:
+        block, opened, answers = begun
+        valid = iter(answers())
+        for line, one in zip(block, opened, strict=True):
+            public = None if one is None else one.public
+            self._add(line, one, None if public is None else Checked(public, next(valid)))
+
+    def _add(self, line: bytes, opened: OpenedLine | None, checked: Checked | None) -> None:
         self._line += 1
-        self._tallies.count("form")
+        self._form.counted += 1
         if self._note is not None:
             self._tallies.false("form", "something follows the checkpoint", self._line)
         try:
-            if envelope_line.is_record(line):
-                self._add_record(line)
+            if opened is not None:
+                self._add_record(opened, checked)
+            elif envelope_line.is_record(line):
+                self._add_unopened(line)
             elif log_line.is_log_line(line):
                 self._add_log_line(log_line.read(line))
             else:
@@ -93,13 +138,18 @@ class Auditor:
         except DocumentInvalid as error:
             self._tallies.false("form", error.detail, self._line)
 
-    def _add_record(self, line: bytes) -> None:
-        waiting = Waiting(self._line, None, None)
+    def _add_unopened(self, line: bytes) -> None:
         try:
-            waiting = self._records.add(envelope_line.read_record(line), self._line)
-        finally:
+            opened = self._records.open(line)
+        except DocumentInvalid:
             # What cannot be read still stands before the next line of the log.
-            self._log.record(waiting)
+            self._log.record(Waiting(self._line, None, None))
+            raise
+        self._add_record(opened, None)
+
+    def _add_record(self, opened: OpenedLine, checked: Checked | None) -> None:
+        waiting = self._records.add(opened, self._line, checked)
+        self._log.record(waiting)
         mark = waiting.mark
         if mark is None:
             return

@@ -138,24 +138,22 @@ class LogAudit:
             for at, entry in enumerate(entries)
             if entry[:1] != _RECORD
         ]
-        for entry in entries:
-            history.append(merkle.leaf_hash(entry), int.from_bytes(entry[1:9], "big"))
-        self._match_records(first, entries, line)
+        times = [int.from_bytes(entry[1:9], "big") for entry in entries]
+        history.extend([merkle.leaf_hash(entry) for entry in entries], times)
+        self._match_records(first, entries, times, line)
         for index, other in others:
             self._match_other(index, other, line)
         for at, _ in self._evidence.values():
             self._tallies.false("inclusion", "the log holds no such evidence there", at)
         self._evidence.clear()
 
-    def _match_records(self, first: int, entries: list[bytes], line: int) -> None:
+    def _match_records(self, first: int, entries: list[bytes], times: list[int], line: int) -> None:
         """Pair the waiting records with the record leaves of ``entries``, in order."""
         waiting, self._records = list(self._records), deque()
         leaves = [(first + at, one) for at, one in enumerate(entries) if one[:1] == _RECORD]
-        if len(waiting) == len(leaves) and all(
-            one.digest == entry[9:] for one, (_, entry) in zip(waiting, leaves, strict=True)
-        ):
-            for one, (index, entry) in zip(waiting, leaves, strict=True):
-                self._place(one, Place(index, int.from_bytes(entry[1:9], "big")))
+        if [one.digest for one in waiting] == [entry[9:] for _, entry in leaves]:
+            for one, (index, _) in zip(waiting, leaves, strict=True):
+                self._place(one, Place(index, times[index - first]))
             return
         self._match_some(waiting, leaves, line)
 

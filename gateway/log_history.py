@@ -7,12 +7,14 @@ Owns: the nodes of the tree, and when each of its leaves arrived. Refuses: what 
 from __future__ import annotations
 
 from array import array
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from gateway import merkle
-from gateway.merkle import HASH_BYTES, node_hash
+from gateway.merkle import HASH_BYTES
 
 _RECEIVED_US_MAX: Final = 2**63 - 1
+_PAIR_BYTES: Final = 2 * HASH_BYTES
 
 
 class LogHistory:
@@ -23,22 +25,21 @@ class LogHistory:
         self._levels: list[bytearray] = [bytearray()]
         self._received_us = array("q")
 
-    def append(self, leaf: bytes, received_us: int) -> None:
-        """Add the leaf whose hash is ``leaf``, and complete the nodes that it ends."""
-        levels, index = self._levels, self.size
+    def extend(self, leaves: Sequence[bytes], received_us: Iterable[int]) -> None:
+        """Add the leaves with these hashes, and complete the nodes that they end. ``received_us``:
+        when each arrived."""
         # The entry has room for more than any clock will ever say.
-        self._received_us.append(min(received_us, _RECEIVED_US_MAX))
-        levels[0] += leaf
-        level, digest = 0, leaf
-        while index & 1:
-            left = levels[level]
-            digest = node_hash(bytes(left[-2 * HASH_BYTES : -HASH_BYTES]), digest)
+        self._received_us.extend(min(one, _RECEIVED_US_MAX) for one in received_us)
+        self._levels[0] += b"".join(leaves)
+        self.size += len(leaves)
+        level, count = 0, self.size
+        while count := count // 2:
+            if level + 1 == len(self._levels):
+                self._levels.append(bytearray())
+            below, nodes = self._levels[level], self._levels[level + 1]
+            for at in range(2 * len(nodes), count * _PAIR_BYTES, _PAIR_BYTES):
+                nodes += merkle.pair_hash(below[at : at + _PAIR_BYTES])
             level += 1
-            if level == len(levels):
-                levels.append(bytearray())
-            levels[level] += digest
-            index >>= 1
-        self.size += 1
 
     def root(self, size: int) -> bytes:
         """The root of the first ``size`` leaves."""

@@ -42,6 +42,11 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def pair_hash(children: bytes | bytearray) -> bytes:
+    """``node_hash`` of two that stand behind each other."""
+    return hashlib.sha256(b"\x01" + children).digest()
+
+
 class Frontier:
     """A tree that only grows, as the nodes that its size is made of, largest first.
 

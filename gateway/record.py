@@ -23,7 +23,8 @@ from gateway.documents import Counters, Envelope, Integer, LogSeen
 VERSION: Final = 1
 
 
-class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+# No collector looks after records: made of JSON, or once and for all, they are in no cycle.
+class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True, gc=False):
     """A member object of a record: no defaults, because nothing is ever omitted."""
 
 
@@ -231,7 +232,7 @@ class Quarantined(_Part, frozen=True):
     digest: str
 
 
-class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, gc=False):
     """The first members of every record, in this order and for ever."""
 
     v: Integer

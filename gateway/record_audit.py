@@ -20,6 +20,7 @@ from gateway.envelope_line import RecordLine
 from gateway.errors import UNREADABLE, DocumentInvalid
 from gateway.head_audit import HeadAudit, Window
 from gateway.log_audit import Mark, Waiting
+from gateway.signature_check import Checked, OpenedLine
 from gateway.timestamp import time_micros
 from gateway.verdicts import Tallies
 
@@ -44,6 +45,9 @@ class RecordAudit:
     def __init__(self, head: HeadAudit, tallies: Tallies) -> None:
         self._head = head
         self._tallies = tallies
+        self._entitlement = tallies.of("entitlement")
+        self._signatures = tallies.of("signatures")
+        self._chain = tallies.of("chain")
         self._declared: dict[str, bytes] = {}
         self._chains: dict[str, ChainAudit] = {}
         self._recovered: dict[str, list[_Found]] = {}
@@ -58,15 +62,28 @@ class RecordAudit:
         self.unknown_kinds = 0
         """Records of kinds or versions that this version does not read."""
 
-    def add(self, parts: RecordLine, line: int) -> Waiting:
-        """Judge the next record; what the log must hold of it."""
-        self._tallies.count("entitlement")
-        self._tallies.count("signatures")
-        framed = seal.record_pae(parts.payload)
-        digest = hashlib.sha256(framed + parts.signature).digest()
-        return Waiting(line, digest, self._judge(parts, framed, digest, line))
+    def open(self, line: bytes) -> OpenedLine:
+        """A record line taken apart, to be added. Raises DocumentInvalid (``inexact``)."""
+        parts = envelope_line.read_record(line)
+        windows = self._head.windows.get(parts.kid)
+        return OpenedLine(
+            parts, seal.record_pae(parts.payload), windows[0].public if windows else None
+        )
 
-    def _judge(self, parts: RecordLine, framed: bytes, digest: bytes, line: int) -> Mark | None:
+    def add(self, opened: OpenedLine, line: int, checked: Checked | None = None) -> Waiting:
+        """Judge the next record; what the log must hold of it. ``checked``: what was found out
+        ahead of its signature."""
+        self._entitlement.counted += 1
+        self._signatures.counted += 1
+        parts, framed = opened.parts, opened.framed
+        hashed = hashlib.sha256(framed)
+        hashed.update(parts.signature)
+        digest = hashed.digest()
+        return Waiting(line, digest, self._judge(parts, framed, digest, line, checked))
+
+    def _judge(
+        self, parts: RecordLine, framed: bytes, digest: bytes, line: int, checked: Checked | None
+    ) -> Mark | None:
         windows = self._head.windows.get(parts.kid)
         public = windows[0].public if windows else self._declared.get(parts.kid)
         if public is None:
@@ -74,7 +91,11 @@ class RecordAudit:
         if public is None:
             self._no_key(parts, line)
             return None
-        if not seal.verify(framed, parts.signature, public):
+        if checked is not None and checked.public == public:
+            valid = checked.valid
+        else:
+            valid = seal.verify(framed, parts.signature, public)
+        if not valid:
             self._tallies.false("signatures", "the record's signature is not valid", line)
             return None
         if not windows:
@@ -189,7 +210,7 @@ class RecordAudit:
         if chain.seq < 0:
             self._tallies.false("chain", "the seq is below 0", line)
             return
-        self._tallies.count("chain")
+        self._chain.counted += 1
         link = Link(chain.seq, chain.prev, digest, chain.kid, line)
         trouble = audit.add(link)
         if trouble is not None:

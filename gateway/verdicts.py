@@ -173,6 +173,10 @@ class Tallies:
     def __init__(self, names: Iterable[str] = VERDICTS) -> None:
         self._tallies = {name: Tally() for name in names}
 
+    def of(self, name: str) -> Tally:
+        """The one called ``name``, for who counts a thing with every record."""
+        return self._tallies[name]
+
     def count(self, name: str, number: int = 1) -> None:
         """``number`` more things were looked at for ``name``."""
         self._tallies[name].counted += number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import binascii
 
 import pytest
 from hypothesis import given
@@ -71,6 +72,45 @@ def test_the_same_envelope_in_other_bytes_is_refused() -> None:
         for read in (envelope_line.read_record, envelope_line.read_envelope):
             with pytest.raises(DocumentInvalid):
                 read(variant)
+
+
+BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+ODD = [*(bytes([one]) for one in b'=-_ \\"\n\t'), b"\\u0041", b"\xc3\xa9", b"\x00"]
+CHARS = st.sampled_from([*(bytes([one]) for one in BASE64), *ODD])
+
+
+def one_form(text: bytes) -> bool:
+    """Whether ``text`` is base64 as RFC 4648 has its encoder write it."""
+    try:
+        return base64.b64encode(base64.b64decode(text, validate=True)) == text
+    except binascii.Error:
+        return False
+
+
+@given(st.data())
+def test_a_payload_is_taken_in_its_one_base64_form_only(data: st.DataObject) -> None:
+    text = base64.b64encode(data.draw(st.binary(max_size=60)))
+    for _ in range(data.draw(st.integers(0, 3))):
+        at = data.draw(st.integers(0, len(text)))
+        until = min(at + data.draw(st.integers(0, 2)), len(text))
+        text = text[:at] + b"".join(data.draw(st.lists(CHARS, max_size=3))) + text[until:]
+    line = record_line(b"").replace(b'"payload":""', b'"payload":"%b"' % text)
+    if one_form(text):
+        assert envelope_line.read_record(line).payload == base64.b64decode(text)
+    else:
+        with pytest.raises(DocumentInvalid):
+            envelope_line.read_record(line)
+
+
+@given(st.binary(min_size=1, max_size=60), st.data())
+def test_a_payload_with_an_escape_is_refused(payload: bytes, data: st.DataObject) -> None:
+    text = base64.b64encode(payload)
+    at = data.draw(st.integers(0, len(text) - 1))
+    escaped = text[:at] + b"\\u%04x" % text[at] + text[at + 1 :]
+    line = record_line(payload)
+    assert envelope_line.read_record(line).payload == payload
+    with pytest.raises(DocumentInvalid):
+        envelope_line.read_record(line.replace(text, escaped, 1))
 
 
 @given(st.data())
