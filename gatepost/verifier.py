@@ -21,6 +21,7 @@ from typing import Final
 import msgspec
 
 from gatepost.export_file import Unusable, lines_of
+from gatepost.signature_workers import JOBS_MAX, jobs_for, signature_check_of
 from gateway import note
 from gateway.errors import DocumentInvalid
 from gateway.evidence import VERDICTS, Asked, Auditor, Report
@@ -70,14 +71,23 @@ def _read_note(path: Path) -> str:
     return text
 
 
-def audited(export: Path, root: str, asked: Asked, progress: Callable[[int], None]) -> Report:
-    """The report on the file ``export``, gzip or not. ``progress``: told the bytes read so far.
+def check_jobs(jobs: int | None) -> None:
+    """Raises Unusable for a number of processes that nobody needs."""
+    if jobs is not None and not 1 <= jobs <= JOBS_MAX:
+        raise Unusable(f"--jobs {jobs}: from 1 to {JOBS_MAX}")
 
-    Raises Unusable.
+
+def audited(
+    export: Path, root: str, asked: Asked, jobs: int | None, progress: Callable[[int], None]
+) -> Report:
+    """The report on the file ``export``, gzip or not.
+
+    ``jobs``: how many processes verify signatures, None for as many as are of use; the report is
+    the same with any number. ``progress``: told the bytes read so far. Raises Unusable.
     """
     auditor = Auditor(root, asked)
-    for line in lines_of(export, progress):
-        auditor.add(line)
+    with signature_check_of(jobs_for(export) if jobs is None else jobs) as check:
+        auditor.add_all(lines_of(export, progress), check)
     return auditor.report()
 
 
@@ -135,11 +145,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pin", type=Path)
     parser.add_argument("--witness", action="append", default=[])
     parser.add_argument("--quorum", type=int)
+    parser.add_argument("--jobs", type=int)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     try:
         asked = asked_of(given.pin, given.witness, given.quorum)
-        report = audited(given.export, check_root(given.root), asked, lambda _: None)
+        check_jobs(given.jobs)
+        root = check_root(given.root)
+        report = audited(given.export, root, asked, given.jobs, lambda _: None)
     except Unusable as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

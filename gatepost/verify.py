@@ -18,7 +18,7 @@ from rich.table import Table
 from gatepost.export_file import Unusable
 from gatepost.faults import InputOutputError
 from gatepost.terminal import cell
-from gatepost.verifier import SUMMARIES, asked_of, audited, check_root, heading, told
+from gatepost.verifier import SUMMARIES, asked_of, audited, check_jobs, check_root, heading, told
 from gateway.evidence import VERDICTS, Asked, Report
 
 _COLOURS: Final = {"true": "green", "false": "red", "incomplete": "yellow"}
@@ -44,6 +44,11 @@ _SUMMARY_COLOURS: Final = {0: "green", 1: "red", 3: "yellow"}
     help="Verifier key (name+id+base64) of a witness whose cosignature counts. Repeatable.",
 )
 @click.option("--quorum", type=int, help="How many of the witnesses are wanted; by default all.")
+@click.option(
+    "--jobs",
+    type=int,
+    help="Processes that verify signatures; by default up to three, one for a small export.",
+)
 @click.option("--json", "as_json", is_flag=True, help="The report as one JSON object.")
 def verify(
     export: Path,
@@ -51,6 +56,7 @@ def verify(
     pin: Path | None,
     witnesses: tuple[str, ...],
     quorum: int | None,
+    jobs: int | None,
     as_json: bool,
 ) -> None:
     """Verify the records in EXPORT (NDJSON, gzip or not).
@@ -59,11 +65,12 @@ def verify(
     """
     try:
         check_root(root)
+        check_jobs(jobs)
         asked = asked_of(pin, witnesses, quorum)
     except Unusable as error:
         raise click.UsageError(str(error)) from error
     try:
-        report = _audited(export, root, asked, quiet=as_json)
+        report = _audited(export, root, asked, jobs, quiet=as_json)
     except (Unusable, OSError) as error:
         raise InputOutputError(str(error)) from error
     if as_json:
@@ -73,12 +80,14 @@ def verify(
     raise SystemExit(report.exit_code)
 
 
-def _audited(export: Path, root: str, asked: Asked, *, quiet: bool) -> Report:
+def _audited(export: Path, root: str, asked: Asked, jobs: int | None, *, quiet: bool) -> Report:
     size = export.stat().st_size if export.exists() else 0
     shown = Progress(transient=True, disable=quiet, console=Console(stderr=True))
     with shown as progress:
         task = progress.add_task("verifying", total=size)
-        return audited(export, root, asked, lambda done: progress.update(task, completed=done))
+        return audited(
+            export, root, asked, jobs, lambda done: progress.update(task, completed=done)
+        )
 
 
 def show(report: Report, console: Console) -> None:
