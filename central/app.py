@@ -161,7 +161,7 @@ def _lifespan(
             async with anyio.create_task_group() as tasks:
                 for service in services.values():
                     if isinstance(service, RecordStore):
-                        tasks.start_soon(service.push_checkpoints)
+                        tasks.start_soon(service.published.push_checkpoints)
                 yield
                 tasks.cancel_scope.cancel()
             for service in services.values():

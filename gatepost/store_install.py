@@ -24,8 +24,9 @@ from gatepost.store_reopen import tell
     required=True,
     help="The central services' configuration.",
 )
+@click.option("--who", help="Stands in the store's record of this act; else who runs the command.")
 @click.option("--json", "as_json", is_flag=True)
-def install_statement(file: Path, path: Path, as_json: bool) -> None:
+def install_statement(file: Path, path: Path, who: str | None, as_json: bool) -> None:
     """Close a log and open the next, as the signed log statement in FILE says."""
     envelope = read_envelope(file)
-    tell(with_store(path, lambda store: store.install(envelope)), as_json=as_json)
+    tell(with_store(path, lambda store: store.install(envelope, who)), as_json=as_json)

@@ -47,6 +47,7 @@ from gateway.documents import LogStatement
     type=click.Path(path_type=Path),
     help="Change nothing: write the statement here, for others to sign (gatepost keys sign).",
 )
+@click.option("--who", help="Stands in the store's record of this act; else who runs the command.")
 @click.option("--json", "as_json", is_flag=True)
 def reopen_log(
     path: Path,
@@ -56,6 +57,7 @@ def reopen_log(
     keys: tuple[Path, ...],
     last_checkpoint: Path | None,
     draft: Path | None,
+    who: str | None,
     as_json: bool,
 ) -> None:
     """Close the log of TENANT and REGION and open the next one, by a signed statement.
@@ -74,7 +76,7 @@ def reopen_log(
             f"then: gatepost store install-statement {draft} --config {path}"
         )
         return
-    tell(with_store(path, lambda store: store.reopen(*asked)), as_json=as_json)
+    tell(with_store(path, lambda store: store.reopen(*asked, who)), as_json=as_json)
 
 
 def tell(statement: LogStatement, *, as_json: bool) -> None:

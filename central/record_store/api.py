@@ -20,17 +20,18 @@ from central import acts, web
 from central.acts import Act
 from central.described import BYTES, ENVELOPE, JSON, TEXT, TEXT_PLAIN, described, fields_of, number
 from central.errors import Refused
-from central.record_store.behind import LogStatus
+from central.record_store.behind import AcknowledgeRequest, LogStatus
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import Pinned
 from central.record_store.filters import Query, read_query
 from central.record_store.instances import InstanceItem
 from central.record_store.parameters import EXPORT, PAGE, PLACE
+from central.record_store.place import Place
 from central.record_store.query import Page, RecordDetail
 from central.record_store.reconcile import Reconciliation
 from central.record_store.search import SearchAnswer, SearchRequest
 from central.record_store.senders import Call
-from central.record_store.service import Place, RecordStore
+from central.record_store.service import RecordStore
 from gateway import limits
 from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
@@ -146,7 +147,7 @@ async def proof(
     """The proof that one record is in its log: a text file (C2SP tlog-proof)."""
     wanted = _record_name(name)
     place = await _asked(request, record_store, "records.proof", record=wanted)
-    text = await record_store.proof(place, wanted)
+    text = await record_store.published.proof(place, wanted)
     return web.answer(text.encode(), media_type="text/plain; charset=utf-8")
 
 
@@ -167,6 +168,24 @@ async def log_status(
     signed word."""
     place = await _asked(request, record_store, "log.status")
     return await record_store.log_status(place)
+
+
+@post(
+    "/v1/log/acknowledge",
+    status_code=200,
+    request_max_body_size=limits.ENROL_BYTES_MAX,
+    operation_class=described(*_LOOK, caller="person", body=(JSON, fields_of(AcknowledgeRequest))),
+)
+async def acknowledge(
+    request: web.HttpRequest, record_store: NamedDependency[RecordStore]
+) -> LogStatus:
+    """Settle what instances say against a log: they were looked into, and are no alarm any more.
+    Needs the role operator. Their words stay, with who settled them."""
+    asked = web.decode_body(await request.body(), AcknowledgeRequest)
+    headers = request.headers
+    return await record_store.acknowledge(
+        headers.get("authorization"), headers.get(acts.WHY_HEADER), asked
+    )
 
 
 @get(
@@ -327,6 +346,7 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     proof,
     instances,
     log_status,
+    acknowledge,
     reconcile,
     exports,
 ]

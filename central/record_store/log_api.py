@@ -17,7 +17,8 @@ from litestar.params import FromPath
 from central import web
 from central.described import BYTES, FLAG, TEXT, TEXT_PLAIN, described, number
 from central.errors import Refused
-from central.record_store.service import Place, RecordStore
+from central.record_store.place import Place
+from central.record_store.service import RecordStore
 from central.record_store.witnesses import Witnessing
 from gateway import limits
 
@@ -55,7 +56,7 @@ async def checkpoint(
     newest = request.query_params.get("newest", "0")
     if newest not in ("0", "1"):
         raise Refused("bad_filter", "newest is 1, or not there")
-    text = await record_store.checkpoint(place, number, newest=newest == "1")
+    text = await record_store.published.checkpoint(place, number, newest=newest == "1")
     return web.answer(text.encode(), media_type=_TEXT, headers=_NEVER)
 
 
@@ -72,7 +73,7 @@ async def witnesses(
 ) -> Witnessing:
     """How far each witness is, and which checkpoint met the quorum."""
     place = _place(request, record_store, tenant, region)
-    return await record_store.witnessing(place, number)
+    return await record_store.published.witnessing(place, number)
 
 
 @get(
@@ -89,7 +90,7 @@ async def tile(
 ) -> Response[bytes]:
     """A tile of hashes, or a bundle of entries (C2SP tlog-tiles)."""
     place = _place(request, record_store, tenant, region)
-    data = await record_store.tile(place, number, str(tile).lstrip("/"))
+    data = await record_store.published.tile(place, number, str(tile).lstrip("/"))
     return web.answer(data, media_type=_OCTETS, headers=_FOREVER)
 
 
@@ -113,7 +114,7 @@ async def consistency(
     """The proof that the tree of ``to`` leaves begins with that of ``from`` leaves."""
     place = _place(request, record_store, tenant, region)
     old, new = (_size(request, name) for name in ("from", "to"))
-    return Consistency(old, new, await record_store.consistency(place, number, old, new))
+    return Consistency(old, new, await record_store.published.consistency(place, number, old, new))
 
 
 def _size(request: web.HttpRequest, name: str) -> int:

@@ -2,23 +2,27 @@
 
 SQLite lets a second process write in between; each act is one transaction, as in the service.
 
-Owns: opening it with the keys that the configuration names. Refuses: HTTP, and acting by itself.
+Owns: opening it with the keys that the configuration names, and leaving its acts to be recorded.
+Refuses: HTTP, acting by itself, and proving who runs it: that is for the machine to know.
 """
 
 from __future__ import annotations
 
 import os
+import pwd
 import sqlite3
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
+from central.acts import Act
 from central.config import CentralConfig
 from central.keys import RootFiles, read_secret, read_signer
-from central.record_store import reopening
+from central.record_store import pending, reopening
 from central.record_store.logs import Logbook
-from gateway import seal
+from gateway import checkpoint, limits, seal
 from gateway.acknowledgement import LogKeys
+from gateway.cutting import json_bytes
 from gateway.documents import Envelope, LogStatement
 from gateway.errors import ConfigInvalid
 from gateway.io.clock import SystemClock
@@ -62,17 +66,19 @@ class Maintenance:
         reason: str,
         last_checkpoint: str | None,
         revocation_keys: Sequence[str],
+        who: str | None = None,
     ) -> LogStatement:
         """Close the log and open the next, signed by the log's key and those in these files.
 
-        Raises Refused and ConfigInvalid; then nothing changed.
+        ``who``: does it, for the record; None for the owner of this process. Raises Refused and
+        ConfigInvalid; then nothing changed.
         """
 
         def work(connection: sqlite3.Connection) -> LogStatement:
             envelope = self._drafted(
                 connection, tenant, region, reason, last_checkpoint, revocation_keys
             )
-            return self._installed(connection, envelope)
+            return self._installed(connection, envelope, who)
 
         return self._write(work)
 
@@ -94,9 +100,9 @@ class Maintenance:
             )
         )
 
-    def install(self, envelope: Envelope) -> LogStatement:
+    def install(self, envelope: Envelope, who: str | None = None) -> LogStatement:
         """Close and open as a statement says that both roles signed. Raises Refused."""
-        return self._write(lambda connection: self._installed(connection, envelope))
+        return self._write(lambda connection: self._installed(connection, envelope, who))
 
     def _drafted(
         self,
@@ -117,12 +123,28 @@ class Maintenance:
         statement = reopening.draft(connection, log, reason, last_checkpoint, now_us)
         return reopening.sign(statement, signers)
 
-    def _installed(self, connection: sqlite3.Connection, envelope: Envelope) -> LogStatement:
+    def _installed(
+        self, connection: sqlite3.Connection, envelope: Envelope, who: str | None
+    ) -> LogStatement:
         keys = LogKeys(
             log=self._root_files.role("log"), revocation=self._root_files.role("revocation")
         )
         now_us = SystemClock().wall_us()
-        return reopening.install(connection, self._logbook, envelope, keys, now_us)
+        statement = reopening.install(connection, self._logbook, envelope, keys, now_us)
+        closed = checkpoint.place_of(statement.closed_origin)
+        act = Act(
+            tenant=closed.tenant,
+            region=closed.region,
+            who=_process_owner() if who is None else who,
+            what="log.reopen",
+            why=_fitting(statement.reason),
+            parameters={
+                "closed_origin": statement.closed_origin,
+                "opened_origin": statement.opened_origin,
+            },
+        )
+        pending.leave(connection, act)
+        return statement
 
     def _write(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         self._connection.execute("BEGIN IMMEDIATE")
@@ -133,3 +155,16 @@ class Maintenance:
             if self._connection.in_transaction:
                 self._connection.execute("ROLLBACK")
         return result
+
+
+def _fitting(reason: str) -> str | None:
+    """``reason`` where a record has room for it; it stands in the statement in any case."""
+    return reason if json_bytes(reason) <= limits.ADMIN_TEXT_BYTES_MAX else None
+
+
+def _process_owner() -> str:
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = str(os.getuid())
+    return f"{name} at the store's machine"

@@ -28,6 +28,7 @@ from central.config import CentralConfig
 from central.database import Database
 from central.errors import Refused
 from central.keys import RootFiles
+from central.record_store import pending
 from central.record_store.logs import Logbook
 from central.record_store.own_chain import Chain, ChainWriter
 from gateway import documents, limits, seal
@@ -82,7 +83,16 @@ class Register:
 
     async def note(self, act: Act) -> None:
         """Keep ``act``; it is durable when this returns. Raises Refused."""
-        await self._keep(act, _nothing, closing=False)
+        await self.note_doing(act, _nothing)
+
+    async def note_pending(self) -> None:
+        """Keep what commands did beside the service while it did not run. Raises Refused."""
+        for place in await self._database.read(pending.places):
+            await self._keep(place, [], _nothing, closing=False)
+
+    async def note_doing(self, act: Act, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
+        """Keep ``act`` and do ``work`` in the same transaction. Raises Refused."""
+        return await self._keep((act.tenant, act.region), [act], work, closing=False)
 
     async def note_closing(
         self, act: Act, work: Callable[[sqlite3.Connection], ResultT]
@@ -91,7 +101,7 @@ class Register:
 
         Raises Refused.
         """
-        return await self._keep(act, work, closing=True)
+        return await self._keep((act.tenant, act.region), [act], work, closing=True)
 
     async def close(self) -> None:
         """Seal every chain that was begun. Raises Refused."""
@@ -101,10 +111,15 @@ class Register:
             del self._chains[place]
 
     async def _keep(
-        self, act: Act, work: Callable[[sqlite3.Connection], ResultT], *, closing: bool
+        self,
+        place: _Place,
+        done: list[Act],
+        work: Callable[[sqlite3.Connection], ResultT],
+        *,
+        closing: bool,
     ) -> ResultT:
-        acts.check(act)
-        place = (act.tenant, act.region)
+        for act in done:
+            acts.check(act)
         async with self._locks.setdefault(place, anyio.Lock()):
             old = self._chains.get(place)
             chain = await self._following(place, old)
@@ -116,8 +131,9 @@ class Register:
                 self._writer.begin(connection, chain)
                 if late is not None:
                     self._writer.tell_certificate(connection, chain, late[0])
-                drafts = acts.drafts(act, self._writer.draw_id)
-                self._writer.append(connection, chain, drafts)
+                for act in (*pending.take(connection, *place), *done):
+                    drafts = acts.drafts(act, self._writer.draw_id)
+                    self._writer.append(connection, chain, drafts)
                 if closing:
                     self._writer.end(connection, chain)
                 return work(connection)

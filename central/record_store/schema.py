@@ -13,7 +13,9 @@ own chains, in the order they began.
 holds those of C2SP tlog-tiles.
 The members of ``record_time`` after the first three order nothing: a filter that has no index of
 its own is checked there, without reading whole rows.
-``log_behind`` holds, by instance, what was seen of this log that it does not have.
+``log_behind`` holds, by instance, what was seen of this log that it does not have, and the person
+who settled it. ``pending_act`` holds acts of commands that ran beside the service, until it writes
+them into a chain of its own.
 ``quorum_met`` says which checkpoint was the newest that met a policy of witnesses, by its SHA-256.
 """
 
@@ -21,7 +23,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 3
+VERSION: Final = 4
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS log (
@@ -90,8 +92,17 @@ CREATE TABLE IF NOT EXISTS log_behind (
     root TEXT NOT NULL,
     received_us INTEGER NOT NULL,
     said BLOB NOT NULL,
+    acknowledged_us INTEGER,
+    acknowledged_by TEXT,
     PRIMARY KEY (log, instance, number)
 ) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS pending_act (
+    number INTEGER PRIMARY KEY,
+    tenant TEXT NOT NULL,
+    region TEXT NOT NULL,
+    document BLOB NOT NULL
+);
 
 CREATE TABLE IF NOT EXISTS leaf (
     log INTEGER NOT NULL REFERENCES log (log),

@@ -12,8 +12,6 @@ import os
 import sqlite3
 from typing import Final, Protocol
 
-import msgspec
-
 from central.acts import Act
 from central.certifying import DigestDesk, IssuerDesk, RemoteIssuer
 from central.config import OPERATOR_TENANT, CentralConfig
@@ -29,7 +27,6 @@ from central.record_store import (
     export,
     holes,
     instances,
-    publication,
     query,
     revocations,
     schema,
@@ -37,7 +34,7 @@ from central.record_store import (
     upgrades,
     witnesses,
 )
-from central.record_store.behind import LogStatus, Reason
+from central.record_store.behind import AcknowledgeRequest, LogStatus, Reason
 from central.record_store.certificates import CertificateAnswer
 from central.record_store.export import ExportPage, Pinned
 from central.record_store.filters import Query
@@ -45,34 +42,20 @@ from central.record_store.ingest import Arrival, ingest
 from central.record_store.instances import InstanceItem
 from central.record_store.keyring import Keyring
 from central.record_store.logs import Log, Logbook, find_log
+from central.record_store.place import Looker, Place
+from central.record_store.published import PublishedLogs
 from central.record_store.query import Page, RecordDetail
 from central.record_store.reconcile import Reconciliation, reconcile
 from central.record_store.register import Register
 from central.record_store.revocations import RevokedLeaf
 from central.record_store.search import SearchAnswer, SearchRequest
 from central.record_store.senders import Authenticated, Call, authenticate
-from central.record_store.witnesses import Witnesses, Witnessing
-from gateway import checkpoint
 from gateway.documents import ChainHead, LogSeen
 from gateway.ports import Entropy, WallClock
 from gateway.revoking import Opened
 from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 _logger: Final = logging.getLogger("gatepost.central")
-
-
-class Place(msgspec.Struct, frozen=True):
-    """One log that a person may look into."""
-
-    tenant: str
-    region: str
-
-
-class Looker(msgspec.Struct, frozen=True):
-    """A person, and where they look."""
-
-    person: Person
-    place: Place
 
 
 class IssuerAtHand(IssuerDesk, DigestDesk, Protocol):
@@ -111,12 +94,13 @@ class RecordStore:
         self.register = Register(
             config, root_files, signer, self._logbook, self.database, clock, entropy, desk
         )
-        self._witnesses = None if asked is None else Witnesses(asked, self.database, clock)
-        self._quorum = None if asked is None else asked.quorum
+        self.published = PublishedLogs(asked, self.database, clock)
 
     async def start(self) -> None:
-        """Sign for what an earlier start of this store signed under another key."""
+        """Sign for what an earlier start of this store signed under another key, and record what
+        commands did meanwhile."""
         await self.database.write(self._logbook.sign_again)
+        await self.register.note_pending()
 
     async def aclose(self) -> None:
         """Seal the store's own chains; the database is closed by its own ``close``."""
@@ -235,7 +219,7 @@ class RecordStore:
         await self.register.note(act)
 
     async def page(self, place: Place, wanted: Query) -> Page:
-        return await self.database.read(lambda c: query.page(c, _log(c, place), wanted))
+        return await self.database.read(lambda c: query.page(c, place.log(c), wanted))
 
     async def search(
         self, looker: Looker, asked: SearchRequest, authorization: str | None, why: str | None
@@ -248,7 +232,7 @@ class RecordStore:
             raise Refused("digests_not_configured", "set issuer_url, or run the issuer here")
         place, content = looker.place, search.content_of(asked)
         wanted = search.query_of(asked, content)
-        instances = await self.database.read(lambda c: search.candidates(c, _log(c, place), wanted))
+        instances = await self.database.read(lambda c: search.candidates(c, place.log(c), wanted))
         # A cursor is bound to what is searched for: it would be a digest of it without a key.
         filters = {name: text for name, text in asked.filters.items() if name != "cursor"}
         await self.note(
@@ -269,78 +253,65 @@ class RecordStore:
             digests += [digest.digest for digest in found.digests]
             without += found.without
         return await self.database.read(
-            lambda c: search.find(c, _log(c, place), wanted, asked.kind, digests, without)
+            lambda c: search.find(c, place.log(c), wanted, asked.kind, digests, without)
         )
 
     async def detail(self, place: Place, name: str) -> RecordDetail:
-        return await self.database.read(lambda c: query.detail(c, _log(c, place), name))
+        return await self.database.read(lambda c: query.detail(c, place.log(c), name))
 
     async def instances(self, place: Place) -> list[InstanceItem]:
         now_us = self._clock.wall_us()
-        return await self.database.read(lambda c: instances.instances(c, _log(c, place), now_us))
+        return await self.database.read(lambda c: instances.instances(c, place.log(c), now_us))
 
     async def log_status(self, place: Place) -> LogStatus:
         """A log, and what daemons saw of it that it does not have. Raises Refused
         (``not_found``) before its first leaf."""
 
         def work(connection: sqlite3.Connection) -> LogStatus:
-            log = _log(connection, place)
+            log = place.log(connection)
             if log is None:
                 raise Refused("not_found", "this log has no leaf yet")
             return behind.status(connection, log)
 
         return await self.database.read(work)
 
+    async def acknowledge(
+        self, authorization: str | None, why: str | None, asked: AcknowledgeRequest
+    ) -> LogStatus:
+        """Settle what instances say against a log; an operator of the tenant. The log afterwards.
+
+        Raises Refused.
+        """
+        person = self._people.authenticate(authorization, "operator")
+        place, now_us = self._place(person, asked.tenant, asked.region), self._clock.wall_us()
+        names = sorted(set(asked.instances))
+        words = await self.database.read(lambda c: behind.open_words(c, place.log(c), names))
+        act = Act(
+            tenant=place.tenant,
+            region=place.region,
+            who=person.name,
+            what="log.acknowledge",
+            why=why,
+            parameters=words,
+        )
+
+        def work(connection: sqlite3.Connection) -> LogStatus:
+            log = place.log(connection)
+            assert log is not None, "somebody spoke against it"
+            behind.acknowledge(connection, log, names, person.name, now_us)
+            return behind.status(connection, log)
+
+        return await self.register.note_doing(act, work)
+
     async def any_behind(self) -> bool:
-        """Whether a daemon saw more of any log, or another one."""
+        """Whether a daemon saw more of any log, or another one, and nobody settled it."""
         return await self.database.read(behind.any_behind)
 
     async def reconcile(self, place: Place, older_than_seconds: int) -> Reconciliation:
         """What of one log does not fit the rest."""
         now_us = self._clock.wall_us()
         return await self.database.read(
-            lambda c: reconcile(c, _log(c, place), older_than_seconds, now_us)
-        )
-
-    # -- what is published of a log --------------------------------------------------------
-
-    async def push_checkpoints(self) -> None:
-        """Ask witnesses for cosignatures until it is cancelled; without any, return."""
-        if self._witnesses is not None:
-            await self._witnesses.run()
-
-    async def checkpoint(self, place: Place, number: int, *, newest: bool) -> str:
-        """The newest checkpoint of a log that a quorum cosigned, where one is asked for, or with
-        ``newest`` the newest of all. Raises Refused (``not_found``)."""
-        return await self.database.read(
-            lambda c: publication.checkpoint_text(
-                c, _numbered(c, place, number), self._quorum, newest=newest
-            )
-        )
-
-    async def witnessing(self, place: Place, number: int) -> Witnessing:
-        """How far the witnesses of a log are. Raises Refused (``not_found``)."""
-        return await self.database.read(
-            lambda c: witnesses.witnessing(c, _numbered(c, place, number), self._witnesses)
-        )
-
-    async def tile(self, place: Place, number: int, path: str) -> bytes:
-        """A tile or a bundle of entries. Raises Refused (``not_found``)."""
-        wanted = publication.tile_path(path)
-        return await self.database.read(
-            lambda c: publication.tile(c, _numbered(c, place, number), wanted)
-        )
-
-    async def consistency(self, place: Place, number: int, old: int, new: int) -> list[str]:
-        """A consistency proof. Raises Refused."""
-        return await self.database.read(
-            lambda c: publication.consistency(c, _numbered(c, place, number), old, new)
-        )
-
-    async def proof(self, place: Place, name: str) -> str:
-        """The proof that a record is in its log. Raises Refused (``not_found``)."""
-        return await self.database.read(
-            lambda c: publication.record_proof(c, _log(c, place), name, self._quorum)
+            lambda c: reconcile(c, place.log(c), older_than_seconds, now_us)
         )
 
     # -- exports ---------------------------------------------------------------------------
@@ -354,7 +325,7 @@ class RecordStore:
         """
         place = Place(act.tenant, act.region)
         pinned = await self.register.note_closing(
-            act, lambda c: export.pin(c, _log(c, place), self._quorum)
+            act, lambda c: export.pin(c, place.log(c), self.published.quorum)
         )
         assert pinned is not None, "the record of the act is a leaf"
         return pinned
@@ -386,18 +357,6 @@ def _tell_behind(reason: Reason | None, instance: str, seen: LogSeen | None) -> 
             seen.size,
             reason,
         )
-
-
-def _log(connection: sqlite3.Connection, place: Place) -> Log | None:
-    return find_log(connection, place.tenant, place.region)
-
-
-def _numbered(connection: sqlite3.Connection, place: Place, number: int) -> Log | None:
-    """The log ``number`` of a place; closed ones are not served."""
-    found = _log(connection, place)
-    if found is None or checkpoint.place_of(found.origin).number != number:
-        return None
-    return found
 
 
 def _verify(

@@ -96,5 +96,16 @@ def _index_digests(connection: sqlite3.Connection) -> None:
             )
 
 
-UPGRADES: Final[dict[int, Upgrade]] = {1: _grow_trees, 2: _grade_and_attest}
+def _acknowledge(connection: sqlite3.Connection) -> None:
+    """3 → 4: who settled a word against a log. An older file has no such words yet."""
+    if connection.execute("PRAGMA table_info(log_behind)").fetchall():
+        connection.execute("ALTER TABLE log_behind ADD COLUMN acknowledged_us INTEGER")
+        connection.execute("ALTER TABLE log_behind ADD COLUMN acknowledged_by TEXT")
+
+
+UPGRADES: Final[dict[int, Upgrade]] = {
+    1: _grow_trees,
+    2: _grade_and_attest,
+    3: _acknowledge,
+}
 """Version → what leads to the one after it."""

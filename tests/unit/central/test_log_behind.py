@@ -6,6 +6,7 @@ import base64
 import logging
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -136,6 +137,8 @@ def test_a_backup_from_before_a_reopening_is_reopened_once_more_than_that(
         ({"size": 0, "root": "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU="}, None),
         ({"size": 0}, "other_root"),
         ({"root": base64.b64encode(bytes(32)).decode()}, "other_root"),
+        ({"root": base64.b64encode(bytes(33)).decode()}, "other_root"),
+        ({"root": "no base64"}, None),
         ({"origin": ORIGIN[:-1] + "2"}, "newer_log"),
         ({"size": -1}, None),
         ({"origin": OTHER, "size": 1_000}, None),
@@ -187,3 +190,63 @@ def test_the_word_of_each_instance_is_kept_once(deployment: Deployment, daemon: 
 def test_a_daemon_that_saw_nothing_says_nothing(deployment: Deployment, daemon: Daemon) -> None:
     post_head(daemon, None)
     assert told(deployment) == []
+
+
+def test_a_word_of_a_log_far_ahead_is_settled_by_one_reopening_more(
+    deployment: Deployment, daemon: Daemon, tmp_path: Path
+) -> None:
+    """One daemon that lies must not keep an alarm up through a thousand million reopenings."""
+    daemon.ship(daemon.start())
+    post_head(daemon, LogSeen(origin=f"{ORIGIN[:-1]}999999999", size=1, root="x"))
+    assert [one["reason"] for one in told(deployment)] == ["newer_log"]
+    key = write_key(tmp_path / "revocation.key", b"v" * 32)
+    for left in (["log_behind"], []):
+        with Maintenance(deployment.config) as store:
+            store.reopen(TENANT, REGION, "drill", None, [key])
+        assert alarms(deployment) == left
+
+
+def acknowledge(made: Deployment, name: str, *instances: str) -> tuple[int, Any]:
+    """(status, log or code) of an acknowledgement by a person."""
+    answer = made.http.post(
+        "/v1/log/acknowledge",
+        json={"region": REGION, "instances": list(instances)},
+        headers={**made.as_person(name), "Gatepost-Why": "it was reinstalled"},
+    )
+    found = answer.json()
+    return answer.status_code, found if answer.status_code == 200 else found["error"]["code"]
+
+
+def test_what_an_operator_settled_stays_to_be_read_and_is_no_alarm(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    other = Daemon(deployment, 2).ready()
+    for one in (daemon, other):
+        post_head(one, LogSeen(origin=ORIGIN, size=1_000, root="x"))
+    status, log = acknowledge(deployment, "olaf", daemon.instance)
+    assert status == 200
+    settled = {one["instance"]: one["acknowledged_by"] for one in log["behind"]}
+    assert settled == {daemon.instance: "olaf", other.instance: None}
+    assert alarms(deployment) == ["log_behind"], "nobody settled what the other one says"
+    assert acknowledge(deployment, "olaf", other.instance)[0] == 200
+    assert alarms(deployment) == []
+    post_head(daemon, LogSeen(origin=ORIGIN, size=2_000, root="x"))
+    assert alarms(deployment) == [], "its word is settled, also when it goes on"
+    (again,) = (one for one in told(deployment) if one["instance"] == daemon.instance)
+    assert (again["size"], again["acknowledged_by"]) == (2_000, "olaf")
+    acts = deployment.get("/v1/records", kind="admin", operation="log.acknowledge")["items"]
+    assert [one["person"] for one in acts] == ["olaf", "olaf"]
+    detail = deployment.get(f"/v1/records/{acts[-1]['id']}")
+    act = msgspec.json.decode(base64.b64decode(detail["payload"]))
+    assert act["why"] == "it was reinstalled"
+    assert act["parameters"] == {daemon.instance: "ahead: 1000 leaves"}
+
+
+def test_nobody_settles_what_was_not_said_and_then_nothing_is_settled(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    post_head(daemon, LogSeen(origin=ORIGIN, size=1_000, root="x"))
+    assert acknowledge(deployment, "olaf", daemon.instance, "a" * 26) == (404, "not_found")
+    assert acknowledge(deployment, "audrey", daemon.instance) == (403, "role_insufficient")
+    assert alarms(deployment) == ["log_behind"]
+    assert deployment.get("/v1/records", operation="log.acknowledge")["items"] == []

@@ -104,7 +104,7 @@ def test_what_was_not_lost_stays_where_it_is_and_proved(
     raw = bytes.fromhex(start.hash.removeprefix("sha256:"))
     entry = Entry(LeafType.RECORD, deployment.clock.now_us, raw)
     opened = logproof.check(logproof.decode(text), entry, NEXT, KEYS.log)
-    own = 3  # The store's certificate, its start and the record of this look.
+    own = 4  # The store's certificate, its start, the records of the reopening and of this look.
     assert opened.checkpoint.size == 3 + own, "certificate, record, and the statement itself"
 
 
@@ -134,6 +134,55 @@ def test_the_closed_log_is_no_longer_signed(
     ).fetchall()
     connection.close()
     assert sizes == [(ORIGIN, 2), (NEXT, 4)]
+
+
+def _reopenings(made: Deployment) -> list[dict[str, object]]:
+    """The acts of reopening in the log, without a look that would write them there."""
+    database = made.directory / "data/records.db"
+    with sqlite3.connect(database) as connection:
+        rows = connection.execute(
+            "SELECT payload FROM record WHERE operation = 'log.reopen' ORDER BY leaf_index"
+        ).fetchall()
+    connection.close()
+    return [msgspec.json.decode(payload) for (payload,) in rows]
+
+
+def test_a_reopening_beside_the_service_is_an_act_in_its_log_from_its_next_start(
+    deployment: Deployment, daemon: Daemon, revocation_key: str
+) -> None:
+    daemon.ship(daemon.start())
+    with Maintenance(deployment.config) as store:
+        store.reopen(TENANT, REGION, "drill", None, [revocation_key], "olaf")
+    assert _reopenings(deployment) == [], "the command has no chain to write in"
+    deployment.http.__exit__(None, None, None)
+    with Deployment(deployment.directory).http:
+        (act,) = _reopenings(deployment)
+        assert (act["who"], act["what"], act["why"]) == ("olaf", "log.reopen", "drill")
+        assert act["parameters"] == {"closed_origin": ORIGIN, "opened_origin": NEXT}
+    with Deployment(deployment.directory).http:
+        assert len(_reopenings(deployment)) == 1, "once"
+
+
+def test_a_service_that_runs_writes_down_a_reopening_with_its_next_act(
+    deployment: Deployment, daemon: Daemon, revocation_key: str
+) -> None:
+    daemon.ship(daemon.start())
+    for _ in range(2):
+        _reopen(deployment.config, revocation_key)
+    items = deployment.get("/v1/records", kind="admin", order="oldest")["items"]
+    assert [one["operation"] for one in items] == ["log.reopen", "log.reopen", "records.page"]
+    opened = [one["parameters"] for one in _reopenings(deployment)]
+    assert [str(one) for one in opened] == sorted(str(one) for one in opened), "in their order"
+    assert all("at the store's machine" in str(one["who"]) for one in _reopenings(deployment))
+
+
+def test_a_reopening_that_fails_leaves_no_act(
+    deployment: Deployment, daemon: Daemon, tmp_path: Path
+) -> None:
+    daemon.ship(daemon.start())
+    with pytest.raises(Refused, match="signature"):
+        _reopen(deployment.config)
+    assert deployment.get("/v1/records", operation="log.reopen")["items"] == []
 
 
 def _command(config: CentralConfig, directory: Path, *options: str) -> Result:

@@ -44,6 +44,7 @@ TABLE: Final = {
     ("GET", "/v1/records/{name:str}/proof"): ("/v1/records/x/proof", "auditor"),
     ("GET", "/v1/instances"): ("/v1/instances", "auditor"),
     ("GET", "/v1/log"): ("/v1/log", "auditor"),
+    ("POST", "/v1/log/acknowledge"): ("/v1/log/acknowledge", "operator"),
     ("GET", "/v1/reconcile"): ("/v1/reconcile", "auditor"),
     ("GET", "/v1/exports"): ("/v1/exports", "auditor"),
     ("GET", "/log/{tenant:str}/{region:str}/{number:int}/checkpoint"): (
@@ -74,6 +75,7 @@ TABLE: Final = {
 
 BODIES: Final[dict[str, object]] = {
     "/v1/search": {"text": "x", "filters": PLACE},
+    "/v1/log/acknowledge": {**PLACE, "instances": ["a" * 26]},
     "/v1/digests": {**PLACE, "instances": ["a" * 26], "text": "x"},
     "/v1/digest-keys/destroy": {**PLACE, "instances": ["a" * 26]},
 }
