@@ -25,6 +25,9 @@ RENDERED: Final = (
     "examples/job",
     "examples/node-spool",
     "examples/statefulset",
+    "inject/guard",
+    "inject/map",
+    "inject/parameters",
 )
 """Directories that people apply: each is rendered whole."""
 
