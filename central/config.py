@@ -61,12 +61,18 @@ class KeyFiles(_Section, frozen=True, kw_only=True):
 
 
 class PolicySettings(_Section, frozen=True, kw_only=True):
-    """``head_lifetime_seconds`` is the outage that the fleet survives on its last good policy."""
+    """``head_lifetime_seconds`` is the outage that the fleet survives on its last good policy.
+
+    ``silent_seconds``: from when on an instance that reports nothing counts as silent, three times
+    the daemons' ``report_seconds``; ``forget_seconds``: from when on it is not listed any more.
+    """
 
     head_lifetime_seconds: int = 4 * 3600
     resign_seconds: int = 60
     refresh_min_seconds: int = 30
     refresh_max_seconds: int = 60
+    silent_seconds: int = 900
+    forget_seconds: int = 24 * 3600
 
 
 class IssuerSettings(_Section, frozen=True, kw_only=True):
@@ -322,6 +328,8 @@ def _check_times(config: CentralConfig) -> None:
         raise ConfigInvalid("policy: resign_seconds must be below head_lifetime_seconds")
     if not 0 < policy.refresh_min_seconds <= policy.refresh_max_seconds:
         raise ConfigInvalid("policy: refresh_min_seconds must not be above refresh_max_seconds")
+    if not 0 < policy.silent_seconds <= policy.forget_seconds:
+        raise ConfigInvalid("policy: silent_seconds must not be above forget_seconds")
     if not 0 < config.witnesses.answer_seconds <= config.witnesses.push_seconds:
         raise ConfigInvalid("witnesses: answer_seconds must not be above push_seconds")
     if issuer.certificate_seconds < 60 or issuer.uncertified_seconds_max < 0:

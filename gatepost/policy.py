@@ -22,6 +22,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
     "sign": ("gatepost.keys_sign:sign", "Add a signature, as gatepost keys sign."),
     "publish": ("gatepost.policy_publish:publish", "Publish a signed bundle."),
+    "fleet": ("gatepost.policy_fleet:fleet", "Say which daemons run which version."),
 }
 
 

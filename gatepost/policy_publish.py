@@ -6,13 +6,14 @@ judging signatures: the service refuses what its root does not want, and so does
 
 from __future__ import annotations
 
-import urllib.parse
 from pathlib import Path
 
 import click
 
-from gatepost.central_client import client_of
+from central.policy_service.catalogue import Published
 from gatepost.faults import InputOutputError
+from gatepost.policy_service import ScopeClient, service_options
+from gatepost.policy_wait import wait_until_reached
 from gatepost.signed_file import read_envelope
 from gatepost.terminal import plain
 from gateway import documents, seal
@@ -23,17 +24,23 @@ from gateway.policy import decode_bundle
 
 @click.command()
 @click.argument("bundle", type=click.Path(path_type=Path))
-@click.option("--central", required=True, help="Base URL of the policy service.")
+@service_options
 @click.option(
-    "--token-file",
-    type=click.Path(path_type=Path),
-    required=True,
-    help="A file with an operator's token.",
+    "--wait",
+    "percent",
+    type=click.IntRange(1, 100),
+    help="Wait until this many percent of the daemons that report have it.",
 )
-def publish(bundle: Path, central: str, token_file: Path) -> None:
+@click.option(
+    "--wait-seconds", type=click.FloatRange(0), default=300.0, show_default=True, help="How long."
+)
+def publish(
+    bundle: Path, central: str, token_file: Path, percent: int | None, wait_seconds: float
+) -> None:
     """Publish BUNDLE, signed by as many as the root wants.
 
-    Exit 0: the service's head names it. 1: the head names another. 2: refused, or not reached.
+    Exit 0: the service's head names it, and with --wait it has reached that many. 1: the head names
+    another, or it has not reached them. 2: refused, or not reached.
     """
     envelope = read_envelope(bundle)
     try:
@@ -41,14 +48,25 @@ def publish(bundle: Path, central: str, token_file: Path) -> None:
         document = decode_bundle(payload)
     except DocumentInvalid as error:
         raise click.ClickException(plain(f"{bundle}: {error.detail}")) from error
-    client = client_of(central, token_file)
-    path = f"/v1/policy/{urllib.parse.quote(document.scope, safe='')}"
-    client.post(f"{path}/bundles", documents.encode(envelope))
+    client = ScopeClient(central, token_file, document.scope)
+    client.post("bundles", documents.encode(envelope), Published)
     try:
-        answered = seal.parse_envelope(client.get(f"{path}/head"))
+        answered = seal.parse_envelope(client.get("head"))
         head = documents.decode_exact(seal.unbase64(answered.payload, "unreadable"), PolicyHead)
     except DocumentInvalid as error:
         raise InputOutputError(plain(f"{central}: the head: {error.detail}")) from error
     if head.bundle.digest != seal.sha256_text(payload):
         raise click.ClickException(f"published, but the head names version {head.bundle.version}")
     click.echo(plain(f"{document.scope}: head {head.version} names version {document.version}"))
+    if percent is not None:
+        _wait(client, document.version, percent, wait_seconds)
+
+
+def _wait(client: ScopeClient, version: int, percent: int, seconds: float) -> None:
+    found = wait_until_reached(client, version, percent, seconds)
+    said = f"{found.have} of {found.of} daemons have version {version} after {found.seconds} s"
+    if found.refusing:
+        said += f"; {found.refusing} refused it (gatepost policy fleet)"
+    if not found.reached:
+        raise click.ClickException(said)
+    click.echo(said)

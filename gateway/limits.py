@@ -254,6 +254,9 @@ POLICY_REFRESH_NOW_SECONDS_MIN: Final = 1.0
 """Between two refreshes asked for by hand, so that a loop of them is no load on the service."""
 POLICY_WAIT_SECONDS_MAX: Final = 55
 """Of one long poll: proxies often end a request that is silent for a minute."""
+POLICY_REPORT_SECONDS: Final = 300.0
+POLICY_REPORT_SKEW_SECONDS_MAX: Final = 300
+"""Of a report's signed time: one that was overheard earlier says nothing any more."""
 POLICY_VERSION_JUMP_MAX: Final = 1_000_000
 REFRESH_SECONDS_MIN: Final = 30.0
 REFRESH_SECONDS_MAX: Final = 60.0
@@ -304,5 +307,8 @@ EXPORT_PAGE_RECORDS: Final = 500
 EXPORT_PAGE_BYTES: Final = 4 * 1024 * 1024
 ENROL_BYTES_MAX: Final = 64 * 1024
 """A projected token or JWT-SVID is at most some KiB."""
+FLEET_INSTANCES_MAX: Final = 50_000
+"""Of one scope whose last report is kept; beyond it those that were silent longest go."""
+FLEET_PAGE_MAX: Final = 1_000
 CENTRAL_READERS_MAX: Final = 4
 """Reading database connections; one more writes."""

@@ -23,6 +23,7 @@ from gateway.snapshot import Snapshot
 from policy_cache import trusted
 from policy_cache.config import CacheConfig
 from policy_cache.fetch import PolicySource
+from policy_cache.progress import Progress, Refusal
 from policy_cache.signed_time import SignedTime
 from policy_cache.store import PolicyStore
 from policy_cache.trusted import Content, Floors, Head
@@ -40,7 +41,8 @@ _FINAL: Final = frozenset({"policy", "unsupported", "selftest", "unreadable", "i
 class Acquirer:
     """What is held of the policy of one scope, and how it is renewed.
 
-    ``current`` is the snapshot in force. ``on_change`` is called with each new one.
+    ``current`` is the snapshot in force. ``on_change`` is called with each new one. ``progress``:
+    what is reported of it.
     """
 
     def __init__(
@@ -67,6 +69,7 @@ class Acquirer:
         self._unreadable = False
         self.root_held = anyio.Event()
         self.current: Snapshot | None = None
+        self.progress = Progress()
 
     @property
     def root(self) -> Root | None:
@@ -132,13 +135,20 @@ class Acquirer:
         fetched = await self._source.head(self._etag if self._settled() else None)
         if fetched.data is None:
             return "not_modified"
+        self.progress.came(self._time.now_us())
         try:
             head = await self._accept_head(fetched.data, now_us)
         except DocumentInvalid as error:
+            self.progress.refuse(Refusal(error.reason, now_us))
             await self._keep_evidence(error.reason, fetched.data)
             raise
-        result = await self._adopt(fetched.data, head)
+        try:
+            result = await self._adopt(fetched.data, head)
+        except DocumentInvalid as error:
+            self.progress.refuse(_refusal(error, head, now_us))
+            raise
         self._etag = fetched.etag
+        self.progress.accepted()
         return result
 
     async def changed(self, seconds: float) -> bool:
@@ -171,6 +181,7 @@ class Acquirer:
             await self._persist(data, head)
         if content is None or not self._pinned_by(head):
             content = await self._obtain_bundle(head)
+        self.progress.checked(self._time.now_us())
         await self._persist(data, head)
         self._activate(head, content)
         locked = head.document.lock is not None
@@ -251,9 +262,12 @@ class Acquirer:
         self._put_in_force(head, content)
 
     def _put_in_force(self, head: Head, content: Content) -> None:
+        before = self.current
         self._head = head
         self._time.raise_to(max(head.issued_us, content.issued_us))
         self.current = trusted.snapshot_of(self._held_root(), head, content, self._time.floor_us())
+        if before is None or _content_of(before) != _content_of(self.current):
+            self.progress.in_force(self._time.now_us())
         self._on_change(self.current)
 
     async def _persist(self, data: bytes, head: Head) -> None:
@@ -304,3 +318,13 @@ class Acquirer:
             for name, save in list(self._unsaved.items()):
                 await save()
                 del self._unsaved[name]
+
+
+def _content_of(snapshot: Snapshot) -> tuple[str, bool]:
+    return snapshot.digest, snapshot.locked
+
+
+def _refusal(error: DocumentInvalid, head: Head, now_us: int) -> Refusal:
+    document = head.document
+    pin = document.bundle
+    return Refusal(error.reason, now_us, document.version, pin.version, pin.digest)

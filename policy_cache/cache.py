@@ -25,6 +25,7 @@ from policy_cache.config import CacheConfig
 from policy_cache.fetch import FetchFailed, PolicySource
 from policy_cache.findings import Findings
 from policy_cache.freshness import Interval
+from policy_cache.progress import Progress
 from policy_cache.signed_time import SignedTime
 from policy_cache.status import PolicyStatus
 from policy_cache.store import PolicyStore
@@ -72,6 +73,15 @@ class PolicyCache:
     def current(self) -> Snapshot | None:
         """The policy in force; None before there is one (state EMPTY). Read it once per call."""
         return self._acquirer.current
+
+    def now_us(self) -> int:
+        """Trusted time: the later of the clock and the newest signed time."""
+        return self._time.now_us()
+
+    @property
+    def progress(self) -> Progress:
+        """What became of the newest policy, and when."""
+        return self._acquirer.progress
 
     def signed_time_us(self) -> int:
         """The floor under every clock: the newest signed time, gone on monotonically."""

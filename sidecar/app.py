@@ -87,6 +87,7 @@ class Daemon(Lifecycle):
         tasks.start_soon(parts.watch_lock)
         tasks.start_soon(parts.in_flight.watch_hang_ups)
         tasks.start_soon(self._calls.keys.run)
+        tasks.start_soon(parts.policy_reporter.run)
         doors = call_doors(self._config.listen, parts, self.world(parts))
         await self.open(doors, tasks)
         self._announce(_announcement(parts.instance.id, self._doors))

@@ -220,6 +220,15 @@ class PolicySettings(Section, frozen=True, kw_only=True):
     refresh_seconds_max: Annotated[
         float, Meta(ge=0.05, le=_DAY_SECONDS, description="Between two questions, at most.")
     ] = limits.REFRESH_SECONDS_MAX
+    report_seconds: Annotated[
+        float,
+        Meta(
+            ge=0,
+            le=_DAY_SECONDS,
+            description="Between two reports to the policy service when nothing changed, at most; "
+            "0 reports nothing.",
+        ),
+    ] = limits.POLICY_REPORT_SECONDS
 
     def __post_init__(self) -> None:
         if self.refresh_seconds_min > self.refresh_seconds_max:

@@ -34,6 +34,7 @@ EVENTS: Final = frozenset(
         "policy_ageing",
         "policy_unreachable",
         "policy_persist_failed",
+        "policy_report_failed",
         "spool_failed",
         "spool_full",
         "recovered",

@@ -106,6 +106,7 @@ class Lifecycle(ABC):
                     await self._wait_for_end(parts, stop)
                     # A start that waits for room on the disk must not outlive its own end.
                     beginning.cancel_scope.cancel()
+                tasks.start_soon(parts.policy_reporter.leave)
                 await self._drain(parts)
                 tasks.cancel_scope.cancel()
         finally:

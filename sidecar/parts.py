@@ -31,6 +31,7 @@ from sidecar.eventlog import EventLog
 from sidecar.instance import Instance
 from sidecar.outside import Outside
 from sidecar.policy_origin import PolicyOrigin
+from sidecar.policy_reporter import PolicyReporter
 from sidecar.recent import RecentDecisions
 from sidecar.upkeep import Upkeep
 from spool import recover
@@ -73,6 +74,8 @@ class Parts:
         self.heads = self._service(central.store_url or central.url)
         self.issuer = self._service(central.issuer_url or central.url)
         self.policy_service = self._service(central.url)
+        # A long poll or a large bundle must not hold up what is reported, nor the other way round.
+        self.reports = self._service(central.url)
         self.policy_origin = PolicyOrigin(config.policy, outside, self.policy_service, log)
         self._signed_time: tuple[int, int] | None = None
         self.dead: list[DeadInstance] = []
@@ -86,6 +89,7 @@ class Parts:
         self.shipper: Shipper
         self.enroller: Enroller
         self.upkeep: Upkeep
+        self.policy_reporter: PolicyReporter
 
     def _service(self, url: str, *, keeps_log: bool = False) -> CentralService:
         audience = self.config.central.audience
@@ -104,7 +108,13 @@ class Parts:
 
     async def aclose(self) -> None:
         """Close idle connections and give the policy directory's lock back."""
-        for service in (self.store, self.heads, self.issuer, self.policy_service):
+        for service in (
+            self.store,
+            self.heads,
+            self.issuer,
+            self.policy_service,
+            self.reports,
+        ):
             await service.aclose()
         await self.policy_origin.aclose()
         await self.policy.aclose()
@@ -394,5 +404,14 @@ def _connect(parts: Parts) -> None:
         seen=parts.seen,
         post_certificate=parts.post_certificate,
         clock=outside.clock,
+        log=parts.log,
+    )
+    parts.policy_reporter = PolicyReporter(
+        instance=parts.instance,
+        policy=parts.policy,
+        scope=config.policy.scope,
+        service=parts.reports,
+        seconds=config.policy.report_seconds,
+        entropy=outside.entropy,
         log=parts.log,
     )

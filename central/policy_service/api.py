@@ -19,6 +19,7 @@ from central import acts, web
 from central.described import ENVELOPE, JSON, described, fields_of
 from central.errors import Refused
 from central.people import Person
+from central.policy_service import fleet_api
 from central.policy_service.catalogue import Publication, Published
 from central.policy_service.service import PolicyService
 from gateway import limits, seal
@@ -176,4 +177,5 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     head,
     root,
     blob,
+    *fleet_api.HANDLERS,
 ]

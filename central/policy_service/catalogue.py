@@ -15,6 +15,7 @@ import msgspec
 from central.config import CentralConfig
 from central.errors import Refused
 from central.keys import RootFiles
+from central.policy_service.fleet import Wanted
 from gateway import documents, issuing, policy, seal
 from gateway.documents import BundlePin, Lock, PolicyHead, Refresh
 from gateway.errors import DocumentInvalid
@@ -206,6 +207,24 @@ class Catalogue:
         if row is None:
             raise Refused("not_found")
         return bytes(row[0])
+
+    def wanted(
+        self, connection: sqlite3.Connection, scope: str, version: int | None = None
+    ) -> Wanted:
+        """What was published as ``version`` of the current epoch; None for the current one.
+
+        Raises Refused (``not_found``).
+        """
+        epoch, pin = self._current(connection, scope)
+        row = connection.execute(
+            "SELECT b.version, b.digest, min(p.time_us) FROM bundle b"
+            " JOIN publication p ON p.scope = b.scope AND p.digest = b.digest"
+            " WHERE b.scope = ? AND b.epoch = ? AND b.version = ? GROUP BY b.digest",
+            (scope, epoch, pin.version if version is None else version),
+        ).fetchone()
+        if row is None:
+            raise Refused("not_found", "this version was not published")
+        return Wanted(*row)
 
     def publications(self, connection: sqlite3.Connection, scope: str) -> list[Publication]:
         """The publish log of ``scope``, oldest first."""

@@ -2,14 +2,14 @@
 
 Owns: their shape. ``bundle`` and ``publication`` only grow: a record names its policy by digest,
 and must find it for as long as the record is kept. ``publication`` is a hash chain, so that a
-line taken out of it shows.
+line taken out of it shows. ``instance_report`` holds the last report of each daemon.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS bundle (
@@ -45,4 +45,31 @@ CREATE TABLE IF NOT EXISTS publication (
     prev BLOB NOT NULL,
     hash BLOB NOT NULL UNIQUE
 );
+
+CREATE TABLE IF NOT EXISTS instance_report (
+    scope TEXT NOT NULL,
+    instance TEXT NOT NULL,
+    workload TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    region TEXT NOT NULL,
+    topology TEXT NOT NULL,
+    channel TEXT NOT NULL,
+    state TEXT NOT NULL,
+    head_version INTEGER,
+    version INTEGER,
+    digest TEXT,
+    activated TEXT,
+    refused_code TEXT,
+    refused_version INTEGER,
+    refused_digest TEXT,
+    signed_us INTEGER NOT NULL,
+    first_us INTEGER NOT NULL,
+    since_us INTEGER NOT NULL,
+    received_us INTEGER NOT NULL,
+    PRIMARY KEY (scope, instance)
+) WITHOUT ROWID;
+
+CREATE INDEX IF NOT EXISTS instance_report_by_workload ON instance_report (scope, workload);
+
+CREATE INDEX IF NOT EXISTS instance_report_by_age ON instance_report (scope, received_us);
 """

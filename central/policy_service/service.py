@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sqlite3
 from typing import Final
 
 import anyio
@@ -17,7 +18,7 @@ from central.database import Database, OpenDatabase
 from central.errors import Refused
 from central.keys import RootFiles, read_signer
 from central.people import People, Person
-from central.policy_service import schema
+from central.policy_service import fleet, schema
 from central.policy_service.catalogue import (
     Catalogue,
     Head,
@@ -25,11 +26,12 @@ from central.policy_service.catalogue import (
     Published,
     check_bundle,
 )
+from central.policy_service.fleet import Convergence, Fleet, Standing
+from central.policy_service.reports import Call, prove
 from gateway.documents import Lock
+from gateway.limits import POLICY_WAIT_SECONDS_MAX
 from gateway.ports import WallClock
 
-_WAIT_SECONDS_MAX: Final = 55
-"""Below the 60 s at which most load balancers drop an idle connection."""
 _log: Final = logging.getLogger("gatepost.central")
 _WAITING_MAX: Final = 1_024
 
@@ -139,7 +141,7 @@ class PolicyService:
         changed = self._changed.setdefault(scope, anyio.Event())
         self._waiting += 1
         try:
-            with anyio.move_on_after(min(wait_seconds, _WAIT_SECONDS_MAX)):
+            with anyio.move_on_after(min(wait_seconds, POLICY_WAIT_SECONDS_MAX)):
                 await changed.wait()
         finally:
             self._waiting -= 1
@@ -149,6 +151,65 @@ class PolicyService:
         changed = self._changed.pop(scope, None)
         if changed is not None:
             changed.set()
+
+    # -- the fleet ----------------------------------------------------------------------------
+
+    async def take_report(self, scope: str, call: Call) -> None:
+        """Keep what a daemon says that it runs; one of before its last is passed over.
+
+        Raises Refused.
+        """
+        now_us = self._clock.wall_us()
+        proven = await self.database.compute(
+            lambda: prove(call, scope, self._config, self._root_files, now_us)
+        )
+        settings = self._config.policy
+        if await self.database.write(lambda c: fleet.keep(c, scope, proven, settings, now_us)):
+            self._wake(f"{scope} fleet")
+
+    async def fleet(self, scope: str, only: Standing | None, most: int) -> Fleet:
+        """Which instance runs what. Raises Refused (``not_found``)."""
+        now_us, settings = self._clock.wall_us(), self._config.policy
+
+        def look(connection: sqlite3.Connection) -> Fleet:
+            wanted = self._catalogue.wanted(connection, scope)
+            return fleet.view(connection, scope, wanted, settings, now_us, only, most)
+
+        return await self.database.read(look)
+
+    async def convergence(
+        self, scope: str, version: int | None, percent: int, wait_seconds: int
+    ) -> Convergence:
+        """How many have ``version`` (the current one, if None), once ``percent`` % have it or the
+        wait (55 s at most) is over. Raises Refused (``not_found``, ``too_busy``)."""
+        settings = self._config.policy
+
+        async def look() -> Convergence:
+            now_us = self._clock.wall_us()
+
+            def work(connection: sqlite3.Connection) -> Convergence:
+                wanted = self._catalogue.wanted(connection, scope, version)
+                return fleet.convergence(connection, scope, wanted, percent, settings, now_us)
+
+            return await self.database.read(work)
+
+        found = await look()
+        if found.reached or wait_seconds <= 0:
+            return found
+        if self._waiting >= _WAITING_MAX:
+            raise Refused("too_busy")
+        self._waiting += 1
+        try:
+            with anyio.move_on_after(min(wait_seconds, POLICY_WAIT_SECONDS_MAX)):
+                while not found.reached:
+                    # Asked for before the look: what comes in between is not missed.
+                    changed = self._changed.setdefault(f"{scope} fleet", anyio.Event())
+                    found = await look()
+                    if not found.reached:
+                        await changed.wait()
+        finally:
+            self._waiting -= 1
+        return found
 
     async def blob(self, digest: str) -> bytes:
         return await self.database.read(lambda c: self._catalogue.blob(c, digest))

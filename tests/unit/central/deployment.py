@@ -251,6 +251,7 @@ class Daemon:
         self.instance = base64.b32encode(bytes([number]) * 16).decode().rstrip("=").lower()
         self.tenant = tenant
         self.region = region
+        self.worker = 0
         self.sealer = seal.Sealer(self.signer, self.instance)
         self.certificate: Envelope | None = None
         self._drawn = number * 1_000
@@ -294,7 +295,7 @@ class Daemon:
             topology="sidecar",
             not_before=time_text(self.deployment.clock.now_us),
             digest_key=base64.b64encode(b"d" * 32).decode(),
-            attestation=EnrolAttestation(type="host_key", token="", worker=0),
+            attestation=EnrolAttestation(type="host_key", token="", worker=self.worker),
         )
         request = msgspec.structs.replace(request, **changes)
         if request.attestation.token:

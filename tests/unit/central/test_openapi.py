@@ -26,6 +26,7 @@ from schemathesis.schemas import APIOperation, BaseSchema
 from schemathesis.transport.serialization import Binary
 
 from gateway import documents
+from gateway.policy_report import PolicyReport, ReportBody
 from tests.unit.central.deployment import REGION, SCOPE, TENANT, Daemon, Deployment, bundle
 from tests.unit.central.test_revocations import revocation
 
@@ -39,6 +40,18 @@ CHECKS = [
     response_schema_conformance,
 ]
 EXAMPLES = 12
+REPORT = PolicyReport(
+    channel="stable",
+    state="fresh",
+    head_version=1,
+    version=1,
+    digest=bundle(1).digest,
+    received=None,
+    verified=None,
+    activated=None,
+    refused=None,
+    leaving=False,
+)
 PEOPLE = ("audrey", "olaf", "root", None)
 
 
@@ -83,6 +96,7 @@ class Filled(Deployment):
             "/v1/digest-keys/destroy": msgspec.json.encode(place),
             "/v1/revocations": documents.encode(revocation(Daemon(self, 9).signer.kid)),
             f"{scope}/bundles": published.envelope,
+            f"{scope}/reports": msgspec.json.encode(ReportBody(REPORT, self.daemon.certificate)),
             f"{scope}/lock": b'{"reason": "drill", "ticket": null}',
         }
 

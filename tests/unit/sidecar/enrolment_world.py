@@ -95,6 +95,7 @@ class World:
             SeededEntropy(1),
             random.Random(2),
         )
+        self.publisher = Publisher(self.central, SimClock(), random.Random(3))
         self.disk = SimDisk()
         self.log = io.StringIO()
         self._packs = str(directory / "packs")
@@ -208,8 +209,7 @@ def play(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(world.central.serve, Host(world.network))
             await elapse(0.01)
-            publisher = Publisher(world.central, SimClock(), random.Random(3))
-            await publisher.publish()
+            await world.publisher.publish()
             world.cut_off(cut_off=not central)
             parts = await world.build(**(place or {}))
             for task in (parts.spool.run, parts.policy.run, parts.shipper.run, parts.enroller.run):
