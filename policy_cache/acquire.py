@@ -120,6 +120,16 @@ class Acquirer:
         data = await self._store.read_bundle(head.document.bundle.digest)
         if data is not None:
             self._activate(head, await self._open_bundle(data, head, expired_ok=True))
+        if stored.lock is not None:
+            self._load_lock(stored.lock)
+
+    def _load_lock(self, data: bytes) -> None:
+        # An older one that was lifted since is still there, and refused by its version.
+        with contextlib.suppress(DocumentInvalid):
+            head = self._open_head(data, self._time.now_us(), expired_ok=True)
+            if self._content is not None and head.document.lock is not None:
+                self._floors = trusted.raised(self._floors, self._held_root(), head)
+                self._put_in_force(head, self._content)
 
     async def refresh(self, *, probe_root: bool) -> Result:
         """Fetch and accept what is newest.
@@ -178,7 +188,10 @@ class Acquirer:
             # must not come back.
             self._floors = trusted.raised(self._floors, self._held_root(), head)
             self._put_in_force(head, content)
-            await self._persist(data, head)
+            if not self._pinned_by(head):
+                # A head whose bundle is not on the disk must not take the place of one that can
+                # be used.
+                await self._keep("lock", lambda: self._store.save_lock(data))
         if content is None or not self._pinned_by(head):
             content = await self._obtain_bundle(head)
         self.progress.checked(self._time.now_us())

@@ -57,16 +57,6 @@ def backoff_seconds(chosen: Interval, failures: int, fraction: float) -> float:
     return max(min(0.1, chosen.maximum), fraction * ceiling)
 
 
-def retry_after_seconds(asked: float, remaining_seconds: float | None, chosen: Interval) -> float:
-    """How much of a server's Retry-After is kept: at most half of the policy's remaining life.
-
-    ``remaining_seconds``: until the policy in force expires; None without one, and then not
-    longer than a refresh interval is waited.
-    """
-    life = chosen.maximum if remaining_seconds is None else max(0.0, remaining_seconds) / 2
-    return max(0.0, min(asked, life))
-
-
 def failed_seconds(
     chosen: Interval,
     failures: int,
@@ -76,10 +66,14 @@ def failed_seconds(
 ) -> float:
     """The wait after an error, with what the server asked for.
 
-    A server asks everybody for the same wait, so the jitter comes on top of it: those who failed
-    together must not come back together.
+    A Retry-After is kept, but for half of the policy's remaining life at most:
+    ``remaining_seconds`` until it expires, None without one, and then for two refresh intervals at
+    most. A server asks everybody for the same wait, so up to as much again, or an interval, comes
+    on top: those who failed together must not come back together.
     """
     wait = backoff_seconds(chosen, failures, fraction)
     if retry_after is None:
         return wait
-    return wait + retry_after_seconds(retry_after, remaining_seconds, chosen)
+    longest = 2 * chosen.maximum if remaining_seconds is None else max(0.0, remaining_seconds) / 2
+    spread = min(retry_after, chosen.maximum, longest)
+    return max(wait, min(retry_after, longest - spread) + fraction * spread)

@@ -2,7 +2,8 @@
 
     LOCK            one writer at a time
     roots/N.json    the whole chain of root documents
-    head.json       the newest accepted head
+    head.json       the newest accepted head whose bundle is here
+    lock.json       a later head that stops every call, kept before its bundle could be fetched
     blobs/sha256/H  bundles by the hex digest of their payload: the one in force and a few older
     state.json      the floors
     quarantine/     the last few documents that were refused, as evidence
@@ -42,6 +43,7 @@ class Stored(msgspec.Struct, frozen=True):
 
     roots: tuple[bytes, ...]
     head: bytes | None
+    lock: bytes | None
     floors: Floors | None
 
 
@@ -89,6 +91,10 @@ class PolicyStore:
 
         await self._disk.run(work)
 
+    async def save_lock(self, data: bytes) -> None:
+        """Keep a head that stops every call beside the last one whose bundle is here."""
+        await self._write(self._directory, "lock.json", data)
+
     async def quarantine(self, name: str, data: bytes) -> None:
         """Keep the beginning of a refused document as evidence, and the last few only."""
         if not self.writable:
@@ -127,6 +133,7 @@ class PolicyStore:
         return Stored(
             roots=tuple(roots),
             head=_read(files, f"{self._directory}/head.json", POLICY_HEAD_BYTES_MAX),
+            lock=_read(files, f"{self._directory}/lock.json", POLICY_HEAD_BYTES_MAX),
             floors=_floors(_read(files, f"{self._directory}/state.json", _STATE_BYTES_MAX)),
         )
 

@@ -38,6 +38,7 @@ class World:
         self.clock = Clock()
         self.events: list[tuple[str, str]] = []
         self.head_version = 0
+        self.bundle_version = 0
 
     def cache(self, dice: Dice | None = None, source: PolicySource | None = None) -> PolicyCache:
         return PolicyCache(
@@ -60,6 +61,7 @@ class World:
     ) -> None:
         """A head issued now, pinning bundle ``bundle_version``."""
         self.head_version += 1
+        self.bundle_version = bundle_version
         bundle = self.publisher.bundle(bundle_version)
         now_us = T0 + round(anyio.current_time() * SECOND)
         head = self.publisher.head(

@@ -58,6 +58,32 @@ def test_a_lock_is_still_there_after_a_restart() -> None:
     in_time(main)
 
 
+def test_a_lock_whose_bundle_never_came_is_still_there_after_a_restart_and_can_be_lifted() -> None:
+    async def main() -> None:
+        world = World()
+        world.publish(1)
+        cache = world.cache()
+        await cache.load()
+        await cache.refresh()
+        world.publish(2, lock="stop")
+        world.source.bundles.clear()
+        await later(cache)
+        await cache.aclose()
+        world.source.down = UNREACHABLE
+        again = world.cache()
+        await again.load()
+        assert (again.status().state, held(again).version) == ("locked", 1)
+        world.source.down = None
+        world.publish(2)
+        assert await later(again) == "activated"
+        await again.aclose()
+        third = world.cache()
+        await third.load()
+        assert (third.status().state, held(third).version) == ("fresh", 2)
+
+    in_time(main)
+
+
 def test_a_full_disk_stops_no_newer_policy_and_is_mendedlater() -> None:
     async def main() -> None:
         world = World(SimDisk(faults=Faults(capacity_bytes=100)))

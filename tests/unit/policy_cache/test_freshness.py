@@ -7,10 +7,12 @@ from hypothesis import strategies as st
 
 from policy_cache.freshness import (
     Interval,
+    age_step,
     backoff_seconds,
     delay_seconds,
+    failed_seconds,
+    hurried,
     interval,
-    retry_after_seconds,
 )
 
 DEFAULT = Interval(30.0, 60.0)
@@ -53,8 +55,27 @@ def test_backing_off_doubles_up_to_the_interval_with_full_jitter(
     assert 0.1 <= wait <= min(60.0, 2.0 ** min(failures - 1, 10))
 
 
-def test_retry_after_never_waits_beyond_half_of_the_remaining_life() -> None:
-    assert retry_after_seconds(10, 100, DEFAULT) == 10
-    assert retry_after_seconds(86_400, 100, DEFAULT) == 50
-    assert retry_after_seconds(86_400, -5, DEFAULT) == 0
-    assert retry_after_seconds(86_400, None, DEFAULT) == 60
+@given(st.floats(0, 1e9), st.one_of(st.none(), st.floats(-10, 1e6)), fractions)
+def test_retry_after_is_kept_up_to_half_of_the_remaining_life(
+    asked: float, remaining: float | None, fraction: float
+) -> None:
+    wait = failed_seconds(DEFAULT, 1, fraction, asked, remaining)
+    longest = 120.0 if remaining is None else max(remaining, 0.0) / 2
+    assert wait <= max(longest, 1.0) + 1e-6
+    assert wait >= min(asked, longest - min(asked, 60.0, longest)) - 1e-6
+
+
+def test_what_a_server_asks_of_everybody_is_spread() -> None:
+    assert failed_seconds(DEFAULT, 1, 0.0, 20.0, None) == 20.0
+    assert failed_seconds(DEFAULT, 1, 0.5, 20.0, None) == 30.0
+    assert failed_seconds(DEFAULT, 1, 0.5, 86_400.0, 100.0) == 25.0
+    assert failed_seconds(DEFAULT, 1, 0.5, 86_400.0, -5.0) == 0.5
+    assert failed_seconds(DEFAULT, 1, 0.5, None, 100.0) == 0.5
+
+
+def test_a_stale_policy_halves_the_interval() -> None:
+    assert hurried(DEFAULT) == Interval(15.0, 30.0)
+
+
+def test_half_and_four_fifths_of_a_life_are_told() -> None:
+    assert [age_step(0, 100, at) for at in (0, 49, 50, 79, 80, 200)] == [0, 0, 50, 50, 80, 80]

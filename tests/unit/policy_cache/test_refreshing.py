@@ -123,8 +123,8 @@ def test_those_who_are_told_to_wait_together_do_not_come_back_together() -> None
         return [at - began for at, _ in world.source.asked][1]
 
     async def main() -> None:
-        assert await second_try(0.2) == pytest.approx(20.2, abs=0.01)
-        assert await second_try(0.9) == pytest.approx(20.9, abs=0.01)
+        assert await second_try(0.2) == pytest.approx(24.0, abs=0.01)
+        assert await second_try(0.9) == pytest.approx(38.0, abs=0.01)
 
     in_time(main)
 
