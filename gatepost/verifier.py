@@ -1,7 +1,7 @@
 """The verifier without anything around it: ``python -m gatepost.verifier EXPORT --root sha256:…``.
 
 Owns: what an auditor brings beside an export (fingerprint, an earlier
-checkpoint, witness keys), the report as plain text or JSON, the exit code. Refuses: any network,
+checkpoint, witnesses), the report as plain text or JSON, the exit code. Refuses: any network,
 store or spool, and any default for the root: it is given, or nothing is verified. The checks
 themselves are ``gateway.evidence``.
 
@@ -22,9 +22,10 @@ import msgspec
 
 from gatepost.export_file import Unusable, lines_of
 from gatepost.signature_workers import JOBS_MAX, jobs_for, signature_check_of
-from gateway import note
+from gateway import note, witness_policy
 from gateway.errors import DocumentInvalid
 from gateway.evidence import VERDICTS, Asked, Auditor, Report
+from gateway.witness_policy import Policy
 
 _FINGERPRINT: Final = re.compile(r"sha256:[0-9a-f]{64}")
 SUMMARIES: Final = {
@@ -42,8 +43,20 @@ def check_root(text: str) -> str:
     return text
 
 
-def asked_of(pin: Path | None, witnesses: Sequence[str], quorum: int | None) -> Asked:
-    """What the auditor brings. ``quorum``: None for all of ``witnesses``. Raises Unusable."""
+def asked_of(
+    pin: Path | None, witnesses: Sequence[str], quorum: int | None, policy: Path | None
+) -> Asked:
+    """What the auditor brings. ``quorum``: None for all of ``witnesses``; ``policy``: the file that
+    says it instead of both. Raises Unusable."""
+    pinned = None if pin is None else _read_note(pin)
+    if policy is None:
+        return Asked(pin=pinned, witnesses=_some_of(witnesses, quorum))
+    if witnesses or quorum is not None:
+        raise Unusable("--witness-policy names witnesses and quorum: give it alone")
+    return Asked(pin=pinned, witnesses=_read_policy(policy))
+
+
+def _some_of(witnesses: Sequence[str], quorum: int | None) -> Policy | None:
     keys: list[note.NoteKey] = []
     for text in witnesses:
         try:
@@ -55,11 +68,23 @@ def asked_of(pin: Path | None, witnesses: Sequence[str], quorum: int | None) -> 
         if key.public in {one.public for one in keys}:
             raise Unusable(f"--witness {text!r}: the same key stands there twice")
         keys.append(key)
-    wanted = len(keys) if quorum is None else quorum
-    if quorum is not None and not 1 <= quorum <= len(keys):
-        raise Unusable(f"--quorum {quorum}: there are {len(keys)} witnesses")
-    pinned = None if pin is None else _read_note(pin)
-    return Asked(pin=pinned, witnesses=tuple(keys), quorum=max(wanted, 1))
+    known = len({key.name for key in keys})
+    if quorum is not None and not 1 <= quorum <= known:
+        raise Unusable(f"--quorum {quorum}: there are {known} witnesses")
+    return witness_policy.some_of(keys, quorum or known) if keys else None
+
+
+def _read_policy(path: Path) -> Policy:
+    try:
+        with path.open("rb") as file:
+            found = witness_policy.parse(file.read(witness_policy.POLICY_BYTES_MAX + 1))
+    except OSError as error:
+        raise Unusable(f"--witness-policy {path}: {error.strerror or error}") from error
+    except DocumentInvalid as error:
+        raise Unusable(f"--witness-policy {path}: {error.detail}") from error
+    if found.quorum is None:
+        raise Unusable(f"--witness-policy {path}: its quorum is none: leave the option out")
+    return found
 
 
 def _read_note(path: Path) -> str:
@@ -145,11 +170,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--pin", type=Path)
     parser.add_argument("--witness", action="append", default=[])
     parser.add_argument("--quorum", type=int)
+    parser.add_argument("--witness-policy", type=Path)
     parser.add_argument("--jobs", type=int)
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args(arguments)
     try:
-        asked = asked_of(given.pin, given.witness, given.quorum)
+        asked = asked_of(given.pin, given.witness, given.quorum, given.witness_policy)
         check_jobs(given.jobs)
         root = check_root(given.root)
         report = audited(given.export, root, asked, given.jobs, lambda _: None)

@@ -45,6 +45,12 @@ _SUMMARY_COLOURS: Final = {0: "green", 1: "red", 3: "yellow"}
 )
 @click.option("--quorum", type=int, help="How many of the witnesses are wanted; by default all.")
 @click.option(
+    "--witness-policy",
+    "policy",
+    type=click.Path(path_type=Path),
+    help="A C2SP tlog-policy: witnesses, groups and the quorum, instead of --witness and --quorum.",
+)
+@click.option(
     "--jobs",
     type=int,
     help="Processes that verify signatures; by default up to three, one for a small export.",
@@ -56,6 +62,7 @@ def verify(
     pin: Path | None,
     witnesses: tuple[str, ...],
     quorum: int | None,
+    policy: Path | None,
     jobs: int | None,
     as_json: bool,
 ) -> None:
@@ -66,7 +73,7 @@ def verify(
     try:
         check_root(root)
         check_jobs(jobs)
-        asked = asked_of(pin, witnesses, quorum)
+        asked = asked_of(pin, witnesses, quorum, policy)
     except Unusable as error:
         raise click.UsageError(str(error)) from error
     try:

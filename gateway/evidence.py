@@ -2,7 +2,7 @@
 
 Owns: what is proved by an export, line by line, and the exit code that says so. The parts have
 their own modules: documents (``head_audit.py``), records (``record_audit.py``), the log
-(``log_audit.py``), what was seen of it (``seen_audit.py``), revoked keys
+(``log_audit.py``), what was seen of it (``seen_audit.py``, ``witness_audit.py``), revoked keys
 (``revocation_audit.py``), times (``time_audit.py``). Refuses: files, networks, stores, clocks, and
 any single "valid": each verdict says what it is about, how much it counted and what it could not
 know. Trust starts at the fingerprint of root 1 and nowhere else; a root found in an export counts
@@ -26,14 +26,15 @@ from gateway.errors import DocumentInvalid
 from gateway.head_audit import HeadAudit
 from gateway.log_audit import LogAudit, Mark, Place, Waiting
 from gateway.log_line import LogLine
-from gateway.note import Cosigned, NoteKey
 from gateway.record_audit import RecordAudit
-from gateway.revocation_audit import RevocationAudit, Witnessed
+from gateway.revocation_audit import RevocationAudit
 from gateway.seen_audit import Current, SeenAudit
 from gateway.signature_check import Answers, Checked, OpenedLine, SameThread, SignatureCheck
 from gateway.time_audit import TimeAudit
 from gateway.timestamp import time_text
 from gateway.verdicts import VERDICTS, Anchor, Cosignature, Grades, Report, Tallies
+from gateway.witness_audit import WitnessAudit
+from gateway.witness_policy import Policy
 
 __all__ = ["VERDICTS", "Asked", "Auditor", "Report", "verify_export"]
 
@@ -45,12 +46,10 @@ _CUT: Final = "the export does not end in a checkpoint: it was cut, or no store 
 
 class Asked(msgspec.Struct, frozen=True):
     """What an auditor brings beside the fingerprint. ``pin``: the note of a checkpoint that they
-    saw earlier; ``witnesses``: keys whose cosignatures count, and ``quorum``, how many must be
-    there."""
+    saw earlier; ``witnesses``: whose cosignatures count, and which of them are enough."""
 
     pin: str | None = None
-    witnesses: tuple[NoteKey, ...] = ()
-    quorum: int = 1
+    witnesses: Policy | None = None
 
 
 NOTHING_MORE: Final = Asked()
@@ -77,6 +76,7 @@ class Auditor:
         self._records = RecordAudit(self._head, self._tallies)
         self._log = LogAudit(self._head.leaves, self._place, self._tallies)
         self._seen = SeenAudit(self._tallies)
+        self._witnesses = WitnessAudit(asked.witnesses, self._tallies)
         self._revocations = RevocationAudit(self._head, self._tallies)
         self._time = TimeAudit(self._tallies, _size_of(asked.pin))
         self._note: tuple[str, int] | None = None
@@ -186,9 +186,9 @@ class Auditor:
         proved = self._log.finish(None if opened is None else opened.checkpoint)
         history = self._log.history if proved else None
         self._time.finish(proved=proved)
-        cosigned = self._judge_witnesses(opened)
+        self._witnesses.checkpoint(opened, None if self._note is None else self._note[1])
         self._judge_seen(opened if proved else None)
-        self._revocations.finish(self._witnessed(opened, cosigned), proved=proved)
+        self._revocations.finish(self._witnesses.witnessed(), proved=proved)
         if history is not None:
             self._judge_instances()
         return Report(
@@ -198,8 +198,8 @@ class Auditor:
             records=self._tallies.counted("entitlement"),
             instances=instances,
             complete=history is not None,
-            anchor=_anchor(opened, cosigned) if proved and opened is not None else None,
-            grades=self._grades(opened, cosigned, proved=proved),
+            anchor=self._anchor(opened) if proved and opened is not None else None,
+            grades=self._grades(opened, proved=proved),
             verdicts=self._tallies.verdicts(),
             notices=self._notices(proved=proved),
         )
@@ -229,24 +229,6 @@ class Auditor:
             return None
         return opened
 
-    def _judge_witnesses(self, opened: Opened | None) -> list[Cosigned]:
-        if not self._asked.witnesses:
-            return []
-        if opened is None:
-            self._tallies.incomplete("witnesses", "there is no checkpoint to be cosigned", None)
-            return []
-        line = None if self._note is None else self._note[1]
-        try:
-            found = note.cosigned(opened.note, self._asked.witnesses)
-        except DocumentInvalid as error:
-            self._tallies.false("witnesses", str(error), line)
-            return []
-        self._tallies.count("witnesses", len(found))
-        if len(found) < self._asked.quorum:
-            cause = f"{len(found)} of {self._asked.quorum} witnesses cosigned the checkpoint"
-            self._tallies.incomplete("witnesses", cause, line)
-        return found
-
     def _judge_seen(self, proved: Opened | None) -> None:
         pinned = self._pinned()
         if pinned is not None:
@@ -256,6 +238,8 @@ class Auditor:
             statements = self._head.statements
             current = Current(proved.checkpoint, self._log.history, statements)
         self._seen.finish(current)
+        if self._seen.pin_holds and self._asked.pin is not None:
+            self._witnesses.kept(self._asked.pin)
 
     def _pinned(self) -> Opened | None:
         """The auditor's own checkpoint, signed by whoever signed the log then."""
@@ -270,32 +254,6 @@ class Auditor:
         self._tallies.false("consistency", f"the pinned checkpoint does not count: {refused}", None)
         return None
 
-    def _witnessed(self, opened: Opened | None, cosigned: list[Cosigned]) -> list[Witnessed]:
-        """What enough witnesses had seen, and when."""
-        found = []
-        if opened is not None and self._is_quorum(cosigned):
-            found.append(self._by_quorum(opened.checkpoint.size, cosigned))
-        earlier = self._pin_cosigned()
-        if self._is_quorum(earlier):
-            found.append(self._by_quorum(_size_of(self._asked.pin), earlier))
-        return found
-
-    def _is_quorum(self, cosigned: list[Cosigned]) -> bool:
-        return bool(self._asked.witnesses) and len(cosigned) >= self._asked.quorum
-
-    def _by_quorum(self, size: int, cosigned: list[Cosigned]) -> Witnessed:
-        times = sorted(one.time for one in cosigned)
-        return Witnessed(size, times[self._asked.quorum - 1] * _SECOND_US)
-
-    def _pin_cosigned(self) -> list[Cosigned]:
-        if not self._seen.pin_holds or self._asked.pin is None:
-            return []
-        try:
-            return note.cosigned(note.parse(self._asked.pin), self._asked.witnesses)
-        except DocumentInvalid as error:
-            self._tallies.false("witnesses", f"the pinned checkpoint: {error}", None)
-            return []
-
     def _judge_instances(self) -> None:
         for instance, line in self._head.certified.items():
             self._tallies.count("instances")
@@ -303,14 +261,19 @@ class Auditor:
                 cause = f"{instance} was certified, and no record of it is in the log"
                 self._tallies.incomplete("instances", cause, line)
 
-    def _grades(self, opened: Opened | None, cosigned: list[Cosigned], *, proved: bool) -> Grades:
+    def _anchor(self, opened: Opened) -> Anchor:
+        found = opened.checkpoint
+        seen = [Cosignature(one.name, _time_text(one.time)) for one in self._witnesses.cosigned]
+        return Anchor(found.origin, found.size, base64.b64encode(found.root).decode(), seen)
+
+    def _grades(self, opened: Opened | None, *, proved: bool) -> Grades:
         records = self._tallies.counted("entitlement")
         if not proved or opened is None:
             return Grades(claimed=records, bracketed=0, cosigned=0)
         placed, seen = self._time.placed_count, 0
-        if self._is_quorum(cosigned):
+        if self._witnesses.now is not None:
             seen = placed
-        elif self._is_quorum(self._pin_cosigned()):
+        elif self._witnesses.earlier is not None:
             seen = self._time.placed_below
         return Grades(claimed=records - placed, bracketed=placed - seen, cosigned=seen)
 
@@ -349,12 +312,6 @@ def _size_of(pin: str | None) -> int:
         return 0 if pin is None else checkpoint.read(note.parse(pin).text).size
     except DocumentInvalid:
         return 0
-
-
-def _anchor(opened: Opened, cosigned: list[Cosigned]) -> Anchor:
-    found = opened.checkpoint
-    seen = [Cosignature(one.name, _time_text(one.time)) for one in cosigned]
-    return Anchor(found.origin, found.size, base64.b64encode(found.root).decode(), seen)
 
 
 def _time_text(seconds: int) -> str:

@@ -83,8 +83,12 @@ class NoteKey(msgspec.Struct, frozen=True):
 class Cosigned(msgspec.Struct, frozen=True):
     """A valid cosignature. ``time``: seconds since 1970, by the witness's clock."""
 
-    name: str
+    key: NoteKey
     time: int
+
+    @property
+    def name(self) -> str:
+        return self.key.name
 
 
 def is_key_name(text: str) -> bool:
@@ -173,18 +177,18 @@ def signers(note: Note, keys: Iterable[NoteKey]) -> list[NoteKey]:
 
 
 def cosigned(note: Note, witnesses: Sequence[NoteKey]) -> list[Cosigned]:
-    """The valid cosignatures by ``witnesses``, the latest of each.
+    """The valid cosignatures by the keys of ``witnesses``, the latest of each.
 
     Raises DocumentInvalid (``signature``) as ``signers`` does.
     """
-    latest: dict[str, Cosigned] = {}
+    latest: dict[NoteKey, Cosigned] = {}
     for key, line in _known(note.signatures, witnesses):
         time = int.from_bytes(line.blob[:_TIME_BYTES], "big")
         signed = _cosigned_bytes(note.text, time)
         if not seal.verify(signed, line.blob[_TIME_BYTES:], key.public):
             raise DocumentInvalid("signature", f"the cosignature of {key.name} is not valid")
-        if key.name not in latest or latest[key.name].time < time:
-            latest[key.name] = Cosigned(key.name, time)
+        if key not in latest or latest[key].time < time:
+            latest[key] = Cosigned(key, time)
     return list(latest.values())
 
 

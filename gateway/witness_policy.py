@@ -26,6 +26,8 @@ LINES_MAX: Final = 32
 """Logs, witnesses and groups, of each; the specification recommends to take as many."""
 
 _NONE: Final = "none"
+_SOME: Final = "some of them"
+"""No key has this name: there are spaces in it."""
 _FORBIDDEN: Final = re.compile(rb"[\x00-\x08\x0b-\x1f\x7f]")
 _THRESHOLD: Final = re.compile(r"[1-9][0-9]{0,3}")
 
@@ -64,6 +66,18 @@ class Policy(msgspec.Struct, frozen=True):
         # A group names only what stands above it: this ends.
         found = sum(self._witnessed(member, cosigners) for member in group.members)
         return found >= group.threshold
+
+
+def some_of(keys: Sequence[NoteKey], count: int) -> Policy:
+    """The policy that ``count`` of the witnesses with these keys are enough. Keys of one name are
+    those of one witness, and count once."""
+    witnesses = tuple(Witness(key.verifier_key(), key, None) for key in keys)
+    groups = {
+        name: Group(1, tuple(one.name for one in witnesses if one.key.name == name))
+        for name in {key.name: None for key in keys}
+    }
+    groups[_SOME] = Group(count, tuple(groups))
+    return Policy((), witnesses, groups, _SOME)
 
 
 def parse(data: bytes) -> Policy:

@@ -17,6 +17,7 @@ from gateway.evidence import Asked
 from gateway.logproof import Entry
 from gateway.note import NoteKey
 from gateway.timestamp import time_text
+from gateway.witness_policy import some_of
 from tests import specimens
 from tests.exports import (
     DAY_US,
@@ -34,6 +35,7 @@ from tests.exports import (
 
 WITNESS = seal.Signer(b"w" * 32)
 WITNESS_NAME = "witness.example/1"
+WITNESS_KEY = NoteKey(WITNESS_NAME, WITNESS.public, cosigns=True)
 MINUTE_US = 60_000_000
 STEP_US = 5 * MINUTE_US
 """Between one thing that happens and the next."""
@@ -157,8 +159,7 @@ class World:
         return [root().envelope + b"\n", *head, *records, *end]
 
     def asked(self) -> Asked:
-        key = NoteKey(WITNESS_NAME, WITNESS.public, cosigns=True)
-        return Asked(pin=self.pinned, witnesses=(key,), quorum=1)
+        return Asked(pin=self.pinned, witnesses=some_of([WITNESS_KEY], 1))
 
     def _log(self, data: bytes, *, head: bool) -> None:
         self.now_us += STEP_US

@@ -32,7 +32,7 @@ def _gatepost(*arguments: object) -> str:
 
 
 def _audited(services: Central, directory: Path) -> Report:
-    auditor = Auditor(services.home.root_fingerprint, Asked(pin=None, witnesses=(), quorum=1))
+    auditor = Auditor(services.home.root_fingerprint, Asked())
     with services.records.export(directory / "all.ndjson").open("rb") as lines:
         for line in lines:
             auditor.add(line)

@@ -10,7 +10,7 @@ import pytest
 
 from gateway.evidence import Report
 from gateway.note import NoteKey
-from tests.attacked import World
+from tests.attacked import WITNESS_KEY, World
 from tests.exports import OTHER, PIN, Writer, export, logged, sound
 from tests.unit.gatepost.running import gatepost
 
@@ -139,8 +139,7 @@ def test_a_checkpoint_and_witnesses_of_the_auditor_are_held_against_the_export(
     path = written(tmp_path, world.lines())
     pin = tmp_path / "seen.txt"
     pin.write_text(world.pinned)
-    (key,) = world.asked().witnesses
-    options = ["--root", PIN, "--pin", pin, "--witness", key.verifier_key()]
+    options = ["--root", PIN, "--pin", pin, "--witness", WITNESS_KEY.verifier_key()]
     ended = gatepost("verify", path, *options)
     assert ended.code == 0, ended.out
     assert "anchored until: 19 leaves" in " ".join(ended.out.split())
@@ -168,3 +167,37 @@ def test_what_an_auditor_brings_must_be_usable(tmp_path: Path, lines: list[bytes
         ended = gatepost("verify", path, "--root", PIN, *options)
         assert (ended.code, ended.out) == (2, ""), options
         assert words in " ".join(ended.err.split()), options
+
+
+def test_a_policy_says_which_witnesses_are_enough(tmp_path: Path) -> None:
+    world = World().play()
+    path = written(tmp_path, world.lines())
+    pin, policy = tmp_path / "seen.txt", tmp_path / "policy.txt"
+    pin.write_text(world.pinned)
+    other = NoteKey("other.example", OTHER.public, cosigns=True)
+    named = f"witness w {WITNESS_KEY.verifier_key()}\nwitness o {other.verifier_key()}\n"
+    options = ["--root", PIN, "--pin", pin, "--witness-policy", policy]
+    for rest, code in (("group g any w o\nquorum g\n", 0), ("group g all w o\nquorum g\n", 3)):
+        policy.write_text(named + rest)
+        ended = gatepost("verify", path, *options)
+        assert ended.code == code, ended.out
+    assert "1 of 2 witnesses cosigned the checkpoint" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "cause"),
+    [
+        ("quorum none\n", [], "leave the option out"),
+        ("quorum w\n", [], "line 1: nothing above is named 'w'"),
+        ("", ["--quorum", "1"], "give it alone"),
+    ],
+)
+def test_a_policy_that_cannot_be_used_is_2(
+    tmp_path: Path, lines: list[bytes], text: str, more: list[str], cause: str
+) -> None:
+    policy = tmp_path / "policy.txt"
+    policy.write_text(text)
+    options = ["--root", PIN, "--witness-policy", policy, *more]
+    ended = gatepost("verify", written(tmp_path, lines), *options)
+    assert (ended.code, ended.out) == (2, "")
+    assert cause in " ".join(ended.err.split())

@@ -15,8 +15,9 @@ from gateway.log_line import Arrived, Consistency, Evidence, Leaves, LogLine, Ra
 from gateway.logproof import Entry, LeafType
 from gateway.note import NoteKey
 from gateway.timestamp import time_text
+from gateway.witness_policy import some_of
 from tests import specimens
-from tests.attacked import WITNESS, WITNESS_NAME, World
+from tests.attacked import WITNESS, WITNESS_KEY, WITNESS_NAME, World
 from tests.exports import (
     LOG_KEY,
     ORIGIN,
@@ -208,9 +209,8 @@ def cosigned(*signatures: note.NoteSignature, quorum: int = 1, keys: int = 1) ->
     world.cosigned = b""
     entries = world.entries()
     lines = [*world.lines()[:-1], checkpoint_line(entries, *signatures)]
-    known = [NoteKey(WITNESS_NAME, WITNESS.public, cosigns=True)]
-    known.append(NoteKey("other.example", OTHER.public, cosigns=True))
-    asked = Asked(pin=world.pinned, witnesses=tuple(known[:keys]), quorum=quorum)
+    known = [WITNESS_KEY, NoteKey("other.example", OTHER.public, cosigns=True)]
+    asked = Asked(pin=world.pinned, witnesses=some_of(known[:keys], quorum))
     return verify_export(lines, PIN, asked)
 
 
