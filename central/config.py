@@ -211,6 +211,11 @@ def load(path: str, only: ServiceName | None = None) -> CentralConfig:
             data = file.read()
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error
+    return parse(data, path, only)
+
+
+def parse(data: bytes, path: str, only: ServiceName | None = None) -> CentralConfig:
+    """The configuration in ``data``, which stands in ``path`` or shall. As ``load``."""
     try:
         config = msgspec.toml.decode(data, type=CentralConfig)
     except UNREADABLE as error:

@@ -45,6 +45,7 @@ from gatepost.stack import (
     start_far_end,
     write_sidecar,
 )
+from gatepost.terminal import table_console
 from gateway.io.clock import SystemClock
 from gateway.io.entropy import SystemEntropy
 from gateway.ports import WallClock
@@ -98,7 +99,7 @@ class Verdict(msgspec.Struct, kw_only=True):
 @click.option("--keep", type=click.Path(path_type=Path), help="Keep the export in this directory.")
 def demo(as_json: bool, keep: Path | None) -> None:
     """Show the whole system at work, and check it: exit 0 only if all was as it should be."""
-    console = Console(stderr=as_json)
+    console = table_console(stderr=as_json)
     uid = os.getuid()
     console.print(f"running as uid {uid}")
     if uid == 0:

@@ -41,6 +41,7 @@ class Home:
         self.agent_socket = self.directory / "run" / "agent" / "agent.sock"
         self.admin_socket = self.directory / "run" / "admin" / "admin.sock"
         self.operator_token = self.keys / "operator.token"
+        self.auditor_token = self.keys / "auditor.token"
         self.one_time_token = self.keys / "one-time.token"
         self.host_key = self.keys / "host.key"
         self.policy_json = self.directory / "policy.json"
@@ -67,12 +68,17 @@ class Home:
             directory.chmod(0o700)
         (self.directory / "run").mkdir(mode=0o755, exist_ok=True)
         key_set.draw(self.keys, entropy)
-        for token in (self.operator_token, self.one_time_token):
-            if not token.exists():
-                write_private(token, base64.urlsafe_b64encode(entropy.bytes(24)))
+        self.draw_tokens(entropy)
         if not self.policy_json.exists():
             self.policy_json.write_bytes(policy_text)
         key_set.write_root(self.keys, self.roots, [SCOPE], now_us)
+
+    def draw_tokens(self, entropy: Entropy) -> None:
+        """Make those tokens that are not there: homes of older versions lack some. Raises
+        OSError."""
+        for token in (self.operator_token, self.one_time_token, self.auditor_token):
+            if not token.exists():
+                write_private(token, base64.urlsafe_b64encode(entropy.bytes(24)))
 
     def signer(self, role: str) -> seal.Signer:
         """The key of ``role``. Raises InputOutputError."""

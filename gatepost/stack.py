@@ -56,6 +56,12 @@ name = "operator"
 tenant = "{tenant}"
 role = "admin"
 sha256 = "{operator_sha256}"
+
+[[people]]
+name = "auditor"
+tenant = "{tenant}"
+role = "auditor"
+sha256 = "{auditor_sha256}"
 """
 
 _SIDECAR: Final = """\
@@ -241,6 +247,7 @@ def write_central(home: Home, port: int) -> None:
             digest_wrap=toml_text(home.key_file("digest_wrap")),
             one_time_sha256=home.token_sha256(home.one_time_token),
             operator_sha256=home.token_sha256(home.operator_token),
+            auditor_sha256=home.token_sha256(home.auditor_token),
         )
     )
 

@@ -103,6 +103,7 @@ def up(
     if not home.made:
         home.make(SystemEntropy(), clock.wall_us(), sample("policy.json"))
         console.print(f"made keys, root and policy in {home.directory}")
+    home.draw_tokens(SystemEntropy())
     try:
         with Children(home.logs) as children, _ended_by_signals(children, console):
             _run(children, home, ports, openai_key_file, anthropic_key_file, clock, console)
@@ -144,7 +145,7 @@ def _run(
     console.print(
         f"calls     http://127.0.0.1:{daemon.tcp_port}  and  {home.agent_socket}\n"
         f"probes    http://127.0.0.1:{daemon.probe_port}/readyz\n"
-        f"central   {central}  (operator's token: {home.operator_token})\n"
+        f"central   {central}  (tokens: {home.operator_token}, {home.auditor_token})\n"
         f"root      {home.root_fingerprint}\n"
         f"policy    {home.policy_json}  (edit it and start again to publish)\n"
         f"logs      {home.logs}\n\n"

@@ -17,7 +17,7 @@ from rich.table import Table
 
 from gatepost.export_file import Unusable
 from gatepost.faults import InputOutputError
-from gatepost.terminal import cell
+from gatepost.terminal import cell, table_console
 from gatepost.verifier import SUMMARIES, asked_of, audited, check_jobs, check_root, heading, told
 from gateway.evidence import VERDICTS, Asked, Report
 
@@ -83,7 +83,7 @@ def verify(
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
-        show(report, Console())
+        show(report, table_console())
     raise SystemExit(report.exit_code)
 
 

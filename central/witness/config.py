@@ -58,9 +58,16 @@ def load(path: str) -> WitnessConfig:
     """
     try:
         with open(path, "rb") as file:
-            config = msgspec.toml.decode(file.read(), type=WitnessConfig)
+            data = file.read()
     except OSError as error:
         raise ConfigInvalid(f"{path}: {error.strerror}") from error
+    return parse(data, path)
+
+
+def parse(data: bytes, path: str) -> WitnessConfig:
+    """The configuration in ``data``, which stands in ``path`` or shall. As ``load``."""
+    try:
+        config = msgspec.toml.decode(data, type=WitnessConfig)
     except UNREADABLE as error:
         raise ConfigInvalid(f"{path}: {error}") from error
     base = os.path.dirname(os.path.abspath(path))

@@ -1,4 +1,4 @@
-"""Files that the command ships: a policy to start from.
+"""Files that the command ships: policies and configurations to start from.
 
 Owns: finding them in an installed wheel. Refuses: secrets.
 """

@@ -50,8 +50,16 @@ def test_keys_are_0600_in_0700_whatever_the_umask(tmp_path: Path) -> None:
     assert {mode(path) for path in home.keys.iterdir()} == {0o600}
     assert set(secrets(home)) == {
         *(home.key_file(role).name for role in KEY_ROLES),
-        *("digest-wrap.key", "operator.token", "one-time.token"),
+        *("digest-wrap.key", "operator.token", "auditor.token", "one-time.token"),
     }
+
+
+def test_a_home_of_an_older_version_gets_the_token_that_it_lacks(home: Home) -> None:
+    kept = home.operator_token.read_bytes()
+    home.auditor_token.unlink()
+    home.draw_tokens(SeededEntropy(2))
+    assert len(home.auditor_token.read_bytes().strip()) == 32
+    assert (home.operator_token.read_bytes(), mode(home.auditor_token)) == (kept, 0o600)
 
 
 def test_keys_are_drawn_in_order_before_the_root_that_names_them(tmp_path: Path) -> None:

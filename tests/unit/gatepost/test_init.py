@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from central import config as central_config
+from central.witness import config as witness_config
 from sidecar.config import read
 from tests.unit.gatepost.running import gatepost
 
@@ -84,3 +89,51 @@ def test_json_says_what_was_written_and_what_is_missing(tmp_path: Path) -> None:
     ended = gatepost("init", path, "--json")
     assert json.loads(ended.out) == {"written": str(path), "root_missing": True}
     assert path.exists()
+
+
+def test_every_service_has_a_configuration_to_start_from(tmp_path: Path) -> None:
+    words = ("--tenant", "initech", "--region", "us-east-1", "--root", ROOT, "--state", "/s p")
+    loaders: dict[str, Callable[[str], object]] = {
+        "drain": read,
+        "central": central_config.load,
+        "issuer": lambda path: central_config.load(path, "issuer"),
+        "witness": witness_config.load,
+    }
+    found: dict[str, Any] = {}
+    for kind, load in loaders.items():
+        path = tmp_path / f"{kind}.toml"
+        ended = gatepost("init", "--for", kind, path, *words)
+        assert (ended.code, ended.err) == (0, "")
+        assert path.name in ended.out.partition("then: ")[2]
+        found[kind] = load(str(path))
+    assert found["drain"].tenant == "initech"
+    assert found["drain"].spool.directory == "/s p/spool"
+    assert found["central"].services == ["policy", "records"]
+    assert found["central"].keys.log == "/s p/keys/log.key"
+    assert found["issuer"].keys.issuer == "/s p/keys/issuer.key"
+    assert found["issuer"].keys.log is None
+    for kind in ("central", "issuer"):
+        assert found[kind].root_fingerprint == ROOT
+        assert found[kind].has_place("initech", "us-east-1")
+    assert found["central"].issuer_url == f"http://127.0.0.1:{found['issuer'].listening_port}"
+    assert (found["witness"].key, found["witness"].logs) == ("/s p/witness.key", [])
+
+
+@pytest.mark.parametrize("kind", ["sidecar", "drain", "central", "issuer", "witness"])
+def test_a_configuration_names_the_command_that_reads_it(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "mine.toml"
+    gatepost("init", "--for", kind, path)
+    text = path.read_text()
+    assert "mine.toml" in text
+    assert not re.search(r"[{}]", re.sub(r"#.*", "", text))
+
+
+def test_what_is_nobody_s_is_said(tmp_path: Path) -> None:
+    ended = gatepost("init", "--for", "issuer", tmp_path / "issuer.toml")
+    assert "root_fingerprint is a placeholder" in ended.out
+    assert "each sha256 of zeros is a placeholder" in ended.out
+    ended = gatepost(
+        "init", "--for", "central", tmp_path / "a.toml", "--issuer", "http://x.example"
+    )
+    assert ended.code == 2
+    assert "issuer_url" in ended.err

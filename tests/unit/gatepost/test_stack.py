@@ -71,7 +71,11 @@ def test_the_services_configuration_is_one_and_holds_no_token(home: Home) -> Non
     assert config.root_fingerprint == home.root_fingerprint
     assert config.tenants[0].scope == SCOPE
     text = home.central_toml.read_text()
-    for token in (home.operator_token, home.one_time_token):
+    assert {one.name: one.role for one in config.people} == {
+        "operator": "admin",
+        "auditor": "auditor",
+    }
+    for token in (home.operator_token, home.auditor_token, home.one_time_token):
         assert token.read_text().strip() not in text
 
 

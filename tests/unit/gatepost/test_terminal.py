@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from rich.table import Table
 
-from gatepost.terminal import cell, plain
+from gatepost.terminal import cell, plain, table_console
 
 
 def printed(text: str) -> str:
@@ -48,3 +48,13 @@ def test_no_text_breaks_a_table_or_commands_a_terminal(text: str) -> None:
     shown = printed(text)
     assert shown.count("\n") == 1
     assert {unicodedata.category(one) for one in plain(text)}.isdisjoint({"Cc", "Cs", "Zl", "Zp"})
+
+
+def test_tables_fold_by_the_width_of_a_terminal_and_of_nothing_else(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert not table_console().is_terminal
+    assert table_console().width == table_console(stderr=True).width == 160
+    monkeypatch.setenv("COLUMNS", "66")
+    assert table_console().width == 66
