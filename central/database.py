@@ -51,7 +51,7 @@ class Database:
         try:
             os.makedirs(os.path.dirname(path), mode=0o700, exist_ok=True)
             self._writer = self._connect()
-            _prepare(self._writer, path, schema, version, upgrades)
+            prepare(self._writer, path, schema, version, upgrades)
             os.chmod(path, 0o600)
         except (sqlite3.Error, OSError) as error:
             raise ConfigInvalid(f"database {path}: {error}") from error
@@ -93,11 +93,11 @@ class Database:
 
     async def fold(self) -> None:
         """Fold the write-ahead log into the file and empty it: after something was overwritten
-        that must not be read any more. While somebody reads, the next commits do it."""
-        await anyio.to_thread.run_sync(
-            lambda: self._writer.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall(),
-            limiter=self._write_limiter,
-        )
+        that must not be read any more. While somebody reads, the next commits do it.
+
+        Raises Refused (``storage_failed``); what was committed stays so.
+        """
+        await anyio.to_thread.run_sync(_fold, self._writer, limiter=self._write_limiter)
 
     def _read(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         try:
@@ -125,6 +125,13 @@ class Database:
         self._writer.close()
 
 
+def _fold(connection: sqlite3.Connection) -> None:
+    try:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+    except sqlite3.Error as error:
+        raise Refused("storage_failed", f"the log was not folded into the file: {error}") from error
+
+
 def _transaction(
     connection: sqlite3.Connection, work: Callable[[sqlite3.Connection], ResultT]
 ) -> ResultT:
@@ -141,13 +148,17 @@ def _transaction(
     return result
 
 
-def _prepare(
+def prepare(
     connection: sqlite3.Connection,
     path: str,
     schema: str,
     version: int,
     upgrades: Mapping[int, Upgrade],
 ) -> None:
+    """Bring the tables behind ``connection`` to ``version``, in one transaction.
+
+    Raises ConfigInvalid for a file of a newer version, and sqlite3.Error; then nothing changed.
+    """
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if found > version:
         raise ConfigInvalid(

@@ -56,7 +56,7 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         "attestation_not_configured": Code(501, False, "this attestation type is not configured"),
         "too_busy": Code(503, True, "too many requests of this kind are open"),
         "digests_unavailable": Code(503, True, "the issuer that keeps digest keys does not answer"),
-        "attestation_keys_unavailable": Code(503, True, "a platform's keys were never read"),
+        "attestation_keys_unavailable": Code(503, True, "a platform's keys cannot be read"),
         "storage_failed": Code(503, True, "the request could not be made durable"),
     }
 )

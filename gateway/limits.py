@@ -287,12 +287,16 @@ ATTESTATION_KEYS_REFRESH_SECONDS_MIN: Final = 30
 """Between two looks: anybody can send a token with a key id that nobody knows."""
 ATTESTATION_KEYS_AGE_SECONDS_MAX: Final = 3_600
 """A key that the platform withdrew is trusted no longer than this, where it can be asked."""
+ATTESTATION_KEYS_STALE_SECONDS_MAX: Final = 24 * 3_600
+"""And no longer than this where it cannot: who takes it off the network must not keep a key."""
 DIGEST_INSTANCES_MAX: Final = 1_000
 """Candidates of one search by a text or body."""
 DIGEST_REQUEST_BYTES_MAX: Final = BODY_BYTES_MAX * 4 // 3 + 128 * 1024
 """The largest body in base64, and the candidates."""
 DIGEST_WORK_BYTES_MAX: Final = 1024 * 1024 * 1024
 """Content times candidates: some seconds of one core."""
+DIGEST_SEARCH_BYTES_MAX: Final = 4 * DIGEST_WORK_BYTES_MAX
+"""The same for one search, however many calls it makes of it."""
 ISSUER_STATUS_ROWS_MAX: Final = 100
 ATTESTATION_AUTHORITIES_MAX: Final = 256
 WORKLOADS_MAX: Final = 4_096

@@ -111,7 +111,8 @@ async def instance_conflicts(
     request: web.HttpRequest, issuer: NamedDependency[Issuer], tenant: FromQuery[str]
 ) -> list[Conflict]:
     """Superseded instances that asked for a certificate, newest first."""
-    return await issuer.conflicts(request.headers.get("authorization"), tenant)
+    headers = request.headers
+    return await issuer.conflicts(headers.get("authorization"), headers.get(WHY_HEADER), tenant)
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [

@@ -16,6 +16,7 @@ import msgspec
 
 from central.config import CentralConfig
 from central.errors import Refused
+from central.issuer import revoked
 from gateway import attestation, seal
 from gateway.attestation import HostRegistration
 from gateway.documents import Attestation, Enrol
@@ -91,11 +92,31 @@ class HostAnswer(msgspec.Struct, frozen=True):
     kid: str
 
 
-def seed_hosts(connection: sqlite3.Connection, config: CentralConfig, now_us: int) -> None:
-    """Register the hosts that the configuration names. Raises DocumentInvalid (``key``)."""
-    for host in config.hosts:
+def seed_hosts(
+    connection: sqlite3.Connection, config: CentralConfig, now_us: int
+) -> list[tuple[str, str]]:
+    """Register the hosts that the configuration names, where it names them; (name, key id) of those
+    that it names no more, which are dropped. Who spent a one-time token stays.
+
+    Raises DocumentInvalid (``key``).
+    """
+    named = {seal.key_id(seal.public_key(host.pub)): host for host in config.hosts}
+    rows = connection.execute(
+        "SELECT name, kid, tenant, region FROM host WHERE (tenant, region) != (?, ?)"
+        " AND kid NOT IN (SELECT host_kid FROM spent_token) ORDER BY kid",
+        _EVERY_PLACE,
+    ).fetchall()
+    dropped = []
+    for name, kid, *place in rows:
+        host = named.get(kid)
+        if host is None:
+            dropped.append((name, kid))
+        if host is None or [host.tenant, host.region] != place:
+            connection.execute("DELETE FROM host WHERE kid = ?", (kid,))
+    for host in named.values():
         public = seal.public_key(host.pub)
         _insert_host(connection, public, host.name, host.tenant, host.region, now_us)
+    return dropped
 
 
 def seed_services(connection: sqlite3.Connection, keys: Iterable[bytes], now_us: int) -> None:
@@ -129,6 +150,7 @@ def register_host(
     if not seal.verify(claim, proof, public):
         raise Refused("attestation_invalid", "the proof is not a signature by the host key")
     kid = seal.key_id(public)
+    revoked.refuse(connection, kid, "the host key", now_us)
     spent = connection.execute(
         "SELECT host_kid FROM spent_token WHERE sha256 = ?", (digest,)
     ).fetchone()

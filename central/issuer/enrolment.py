@@ -98,7 +98,7 @@ class Enrolments:
             proved = attestors.attest(connection, request)
             subject = proved.attestation.subject
             revoked.refuse(connection, subject, "the host key that attests", now_us)
-        self._spend_nonce(connection, request.nonce, now_us)
+        self.spend_nonce(connection, request.nonce, now_us)
         superseded = self._take_instance(connection, request, proved, public, now_us)
         certificate = self._certify(connection, request, proved.attestation, public, now_us)
         return EnrolAnswer(certificate=certificate, supersedes=superseded)
@@ -116,7 +116,8 @@ class Enrolments:
         except ValueError as error:
             raise Refused("document_invalid", str(error)) from error
 
-    def _spend_nonce(self, connection: sqlite3.Connection, nonce: str, now_us: int) -> None:
+    def spend_nonce(self, connection: sqlite3.Connection, nonce: str, now_us: int) -> None:
+        """End ``nonce``. Raises Refused (``nonce_unknown``)."""
         spent = connection.execute(
             "DELETE FROM nonce WHERE nonce = ? AND expires_us > ?", (nonce, now_us)
         )

@@ -2,7 +2,7 @@
 
 Owns: reading a JWK set from its file or URL, and when it is read again: for a key id that nobody
 knows, at most every half minute, and once an hour so that a withdrawn key ends. Refuses: giving
-up the last good set because the platform cannot be asked, and redirects.
+up the last good set because the platform cannot be asked for some hours, and redirects.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ _USES: Final = frozenset({"sig", "jwt-svid"})
 """``jwt-svid``: SPIFFE trust domain and bundle specification, section 4.2.2."""
 _BEARER_BYTES_MAX: Final = limits.TOKEN_BYTES_MAX
 _AGE_US_MAX: Final = limits.ATTESTATION_KEYS_AGE_SECONDS_MAX * _SECOND_US
+_STALE_US_MAX: Final = limits.ATTESTATION_KEYS_STALE_SECONDS_MAX * _SECOND_US
 _REFRESH_US_MIN: Final = limits.ATTESTATION_KEYS_REFRESH_SECONDS_MIN * _SECOND_US
 
 _log: Final = logging.getLogger("gatepost.central")
@@ -57,12 +58,14 @@ class PlatformKeys:
         """Check the signature of ``found``.
 
         Raises IdentityRejected, and Refused (``attestation_keys_unavailable``) where no key set
-        was ever read.
+        was ever read, or none for a day.
         """
         if self._held is None or found.kid not in self._held or self._age_us() > _AGE_US_MAX:
             await self._refresh(found.kid)
         if self._held is None:
             raise Refused("attestation_keys_unavailable", self._where)
+        if self._age_us() > _STALE_US_MAX:
+            raise Refused("attestation_keys_unavailable", f"{self._where}: last read a day ago")
         self._held.verify(found)
 
     async def aclose(self) -> None:
@@ -84,7 +87,8 @@ class PlatformKeys:
             try:
                 self._put(await self._fetch() if self._remote else self._read_file())
             except (ConfigInvalid, ServiceUnreachable) as error:
-                # The last good set goes on: an outage of the platform's is not one of ours.
+                # The last good set goes on for a day: an outage of the platform's is not one of
+                # ours.
                 _log.warning("attestation_keys_unreadable: %s: %s", self._where, error)
 
     def _put(self, jwks: bytes) -> None:

@@ -67,14 +67,21 @@ class Issuer:
         """Register the configured hosts and the record store. Raises ConfigInvalid."""
         now_us = self._clock.wall_us()
 
-        def seed(connection: sqlite3.Connection) -> None:
+        def seed(connection: sqlite3.Connection) -> list[tuple[str, str]]:
             attestors.seed_services(connection, self._log_keys, now_us)
-            attestors.seed_hosts(connection, self._config, now_us)
+            return attestors.seed_hosts(connection, self._config, now_us)
 
         try:
-            await self.database.write(seed)
+            dropped = await self.database.write(seed)
         except DocumentInvalid as error:
             raise ConfigInvalid(f"hosts: {error}") from error
+        for name, kid in dropped:
+            _log.warning(
+                "host_dropped: host %s (%s) is not in the configuration any more and attests"
+                " nothing now; what it attested is good until it ends, or its key is revoked",
+                name,
+                kid,
+            )
 
     async def nonce(self) -> NonceAnswer:
         return await self.database.write(self._enrolments.nonce)
@@ -88,7 +95,14 @@ class Issuer:
         except Superseded as found:
             conflict = found
             now_us, place = self._clock.wall_us(), (opened.request.tenant, opened.request.region)
-            await self.database.write(lambda c: conflicts.note(c, conflict, now_us))
+            nonce = opened.request.nonce
+
+            def keep(connection: sqlite3.Connection) -> None:
+                conflicts.note(connection, conflict, now_us)
+                # The refusal rolled the spending back with the rest.
+                self._enrolments.spend_nonce(connection, nonce, now_us)
+
+            await self.database.write(keep)
             _log.warning(
                 "instance_conflict: instance %s of %s in %s asks for a certificate, and %s took its"
                 " place: two daemons attest with one identity and worker",
@@ -168,11 +182,25 @@ class Issuer:
         await self.database.fold()
         return answer
 
-    async def conflicts(self, authorization: str | None, tenant: str) -> list[Conflict]:
-        """The latest superseded instances that asked; an operator of the tenant. Raises Refused."""
+    async def conflicts(
+        self, authorization: str | None, why: str | None, tenant: str
+    ) -> list[Conflict]:
+        """The latest superseded instances that asked; an operator of the tenant. Noted first, in
+        each region of the tenant: the answer is of all. Raises Refused."""
         person = self._people.authenticate(authorization, "operator")
-        if not person.of_tenant(tenant):
+        regions = self._config.regions_of(tenant)
+        if not person.of_tenant(tenant) or not regions:
             raise Refused("not_found")
+        for region in regions:
+            await self.note(
+                Act(
+                    tenant=tenant,
+                    region=region,
+                    who=person.name,
+                    what="instance_conflicts.list",
+                    why=why,
+                )
+            )
         return await self.database.read(lambda c: conflicts.newest(c, tenant))
 
     def _person(

@@ -84,8 +84,15 @@ def copy_database(source: str, target: str, copied: Copied) -> None:
     """
     if not os.path.isfile(source):
         raise ConfigInvalid(f"{source}: there is no record store's database")
+    with _connected(source) as found:
+        copy_connected(found, source, target, copied)
+
+
+def copy_connected(found: sqlite3.Connection, source: str, target: str, copied: Copied) -> None:
+    """The same through ``found``, a connection to ``source``. Raises ConfigInvalid and
+    Falsehood."""
     try:
-        with _connected(source) as found, _connected(target) as copy:
+        with _connected(target) as copy:
             # While this transaction is open, no commit of the running store is seen: without it a
             # copy would begin anew with each of them.
             found.execute("BEGIN")

@@ -19,7 +19,7 @@ from central.record_store.keyring import Keyring
 from gateway import documents, limits, record, seal
 from gateway.documents import Envelope
 from gateway.errors import DocumentInvalid
-from gateway.record import Heartbeat, Leading, Rotate, Start
+from gateway.record import Heartbeat, Leading, Recovered, Rotate, Start
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _INTEGER_MAX: Final = limits.JSON_INTEGER_MAX
@@ -44,7 +44,7 @@ class Item(msgspec.Struct, kw_only=True):
     row: IndexRow = EMPTY
     sealed: bool = False
     retires: bool = False
-    recovers: str | None = None
+    recovers: Recovered | None = None
 
 
 def decompress(body: bytes, encoding: str) -> bytes:
@@ -199,8 +199,8 @@ def _decode(item: Item, leading: Leading, keyring: Keyring) -> str | None:
         item.retires = True
     elif isinstance(decoded, record.Seal):
         item.sealed = True
-    elif isinstance(decoded, record.Recovered):
-        item.recovers = decoded.instance
+    elif isinstance(decoded, Recovered):
+        item.recovers = decoded
     if not keyring.may_write(leading.chain.kid, decoded):
         return "the key is certified for another topology than writes such a record"
     item.row = index_row(decoded)

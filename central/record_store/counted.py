@@ -11,6 +11,7 @@ import msgspec
 
 from gateway import documents, record, seal
 from gateway.documents import ChainHead, Counters
+from gateway.errors import UNREADABLE
 
 
 class Told(msgspec.Struct, frozen=True):
@@ -44,10 +45,10 @@ def newest(connection: sqlite3.Connection, log: int, instance: str) -> Told | No
 
 
 def _record(payload: bytes) -> tuple[Counters, bool] | None:
-    """None for a record of a version that this one does not know."""
+    """None for a record of a version that this one does not know, or cannot read."""
     try:
         decoded = record.decode(payload)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return None
     if not isinstance(decoded, record.Heartbeat | record.Seal):
         return None

@@ -11,7 +11,7 @@ import sqlite3
 
 import msgspec
 
-from central.record_store import answer, certificates
+from central.record_store import answer, certificates, recovery
 from central.record_store.answer import LeafPlace
 from central.record_store.batch import Item
 from central.record_store.chain import ChainState, Verdict, judge
@@ -220,10 +220,8 @@ class _Writer:
                     (log, instance, kid, item.seq),
                 )
             if item.recovers is not None:
-                self._connection.execute(
-                    "UPDATE instance SET recovered_by = ? WHERE log = ? AND instance = ?",
-                    (instance, log, item.recovers),
-                )
+                claim = recovery.claim_of(item.recovers, instance)
+                recovery.keep(self._connection, log, claim)
 
     def _note_instance(self) -> None:
         if not self._accepted and not self._forks:

@@ -13,12 +13,12 @@ from typing import Final
 import msgspec
 
 from central.errors import Refused
-from central.record_store import counted, holes
+from central.record_store import counted, holes, recovery
 from central.record_store.certificates import Sender
 from central.record_store.logs import Log, Logbook, hash_text
-from gateway import documents, limits, record, seal
+from gateway import documents, limits, seal
 from gateway.documents import ChainHead
-from gateway.errors import UNREADABLE, DocumentInvalid
+from gateway.errors import DocumentInvalid
 from gateway.shipping import SeqRange
 from gateway.timestamp import time_text
 
@@ -30,7 +30,9 @@ class InstanceItem(msgspec.Struct, frozen=True):
     no longer (a restored backup); ``gaps``: where, the first hundred ranges. ``head_seq`` and
     ``head_hash``: None before the first record. ``unshipped``: records above the head that the
     instance said are durable: still to come, or lost with it. ``turned_away``: calls by code, by
-    the newest word of the instance. ``service``: of a chain of the store itself."""
+    the newest word of the instance. ``recovered_by``: the instance that says where this one ended;
+    the state follows it only where that fits what is here. ``service``: of a chain of the store
+    itself."""
 
     instance: str
     service: str | None
@@ -103,8 +105,9 @@ def _state(connection: sqlite3.Connection, row: sqlite3.Row, now_us: int) -> str
         return "forked"
     if row["sealed_seq"] is not None:
         return "sealed"
-    if row["recovered_by"] is not None:
-        return "lost" if _has_lost_its_end(connection, row) else "recovered"
+    claim = recovery.kept(connection, row["log"], row["instance"])
+    if claim is not None and recovery.fits(connection, row["log"], claim):
+        return "lost" if _has_lost_its_end(row) else "recovered"
     # A chain of the store itself has only as much to say as there are acts.
     silent = row["service"] is None and now_us - row["seen_us"] > _SILENT_US
     if silent and _is_superseded(connection, row, now_us):
@@ -134,33 +137,15 @@ def _turned_away(connection: sqlite3.Connection, row: sqlite3.Row) -> dict[str, 
     return {code: sum(by_listener.values()) for code, by_listener in by_code.items()}
 
 
-def _has_lost_its_end(connection: sqlite3.Connection, row: sqlite3.Row) -> bool:
+def _has_lost_its_end(row: sqlite3.Row) -> bool:
     """Whether it said that records were durable which neither came nor were found after it.
 
     A successor cannot tell a torn last write, which nobody was answered for, from rot; the head
     that the instance posted itself can. What the successor found and still ships is not lost.
     """
-    known_seq = max(row["head_seq"], -1 if row["acked_seq"] is None else row["acked_seq"])
-    if row["durable_seq"] is None or row["durable_seq"] <= known_seq:
-        return False
-    told = connection.execute(
-        "SELECT payload FROM record WHERE log = ? AND instance = ? AND kind = 'recovered'",
-        (row["log"], row["recovered_by"]),
-    )
-    found = (_recovered(payload) for (payload,) in told)
-    last_seqs = (
-        one.last_seq for one in found if one is not None and one.instance == row["instance"]
-    )
-    return bool(row["durable_seq"] > max((seq for seq in last_seqs if seq is not None), default=-1))
-
-
-def _recovered(payload: bytes) -> record.Recovered | None:
-    """None for one of a version that this one does not know: those are kept as they came."""
-    try:
-        decoded = record.decode(payload)
-    except UNREADABLE:
-        return None
-    return decoded if isinstance(decoded, record.Recovered) else None
+    known = (row["head_seq"], row["acked_seq"], row["recovered_seq"])
+    known_seq = max((seq for seq in known if seq is not None), default=-1)
+    return row["durable_seq"] is not None and bool(row["durable_seq"] > known_seq)
 
 
 def open_chain_head(data: bytes, sender: Sender) -> ChainHead:

@@ -15,9 +15,9 @@ import sqlite3
 
 import msgspec
 
-from central.database import Database
+from central.database import prepare
 from central.record_store import schema, upgrades
-from central.record_store.backup import Copied, copy_database
+from central.record_store.backup import Copied, copy_connected
 from central.record_store.tree_check import Falsehood
 from gateway.errors import ConfigInvalid
 
@@ -62,29 +62,40 @@ def migrate(path: str, copy: str | None, copied: Copied) -> Migration:
     found = look(path)
     if found.found == found.version:
         return found
-    _require_unused(path)
-    if copy is not None:
-        _create(copy)
+    with contextlib.closing(_alone(path)) as connection:
+        if copy is not None:
+            _create(copy)
+            try:
+                copy_connected(connection, path, copy, copied)
+            except (ConfigInvalid, Falsehood):
+                os.unlink(copy)
+                raise
         try:
-            copy_database(path, copy, copied)
-        except (ConfigInvalid, Falsehood):
-            os.unlink(copy)
-            raise
-    Database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES).close()
+            prepare(connection, path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
+        except sqlite3.Error as error:
+            raise ConfigInvalid(f"database {path}: {error}") from error
     return msgspec.structs.replace(found, copy=copy)
 
 
-def _require_unused(path: str) -> None:
-    """Fold the write-ahead log in, which only the last user of a database can do.
+def _alone(path: str) -> sqlite3.Connection:
+    """The only connection to ``path``; as long as it is open, nobody else reads or writes there.
 
-    Raises ConfigInvalid where there is another: a store of the older version would go on writing
-    into tables that are no longer its own.
+    Raises ConfigInvalid where somebody does: a store of the older version would go on writing into
+    tables that are no longer its own.
     """
+    connection = sqlite3.connect(path, timeout=0, isolation_level=None)
     try:
-        with contextlib.closing(sqlite3.connect(path, timeout=0)) as connection:
-            connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+        # Folds the write-ahead log in, which only the last user of a database can do.
+        connection.execute("PRAGMA journal_mode=DELETE").fetchone()
+        connection.execute("PRAGMA synchronous=FULL")
+        # In this mode the lock of a transaction is kept when that ends.
+        connection.execute("PRAGMA locking_mode=EXCLUSIVE").fetchone()
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("COMMIT")
     except sqlite3.OperationalError as error:
+        connection.close()
         raise ConfigInvalid(f"{path}: {error}; stop the record store that uses it") from error
+    return connection
 
 
 def _create(path: str) -> None:

@@ -14,8 +14,9 @@ holds those of C2SP tlog-tiles.
 The members of ``record_time`` after the first three order nothing: a filter that has no index of
 its own is checked there, without reading whole rows.
 ``log_behind`` holds, by instance, what was seen of this log that it does not have, and the person
-who settled it. ``pending_act`` holds acts of commands that ran beside the service, until it writes
-them into a chain of its own.
+who settled it. ``instance.recovered_seq`` and ``recovered_hash`` are where ``recovered_by`` says
+that a killed instance ended. ``pending_act`` holds acts of commands that ran beside the service,
+until it writes them into a chain of its own.
 ``quorum_met`` says which checkpoint was the newest that met a policy of witnesses, by its SHA-256.
 """
 
@@ -122,6 +123,8 @@ CREATE TABLE IF NOT EXISTS instance (
     sealed_seq INTEGER,
     forks INTEGER NOT NULL,
     recovered_by TEXT,
+    recovered_seq INTEGER,
+    recovered_hash BLOB,
     first_seen_us INTEGER NOT NULL,
     last_seen_us INTEGER NOT NULL,
     PRIMARY KEY (log, instance)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import hmac
 import sqlite3
 from collections.abc import Iterator
 from typing import Final
@@ -70,9 +71,13 @@ def content_of(request: SearchRequest) -> bytes:
         raise Refused("malformed_request", "the text or body_base64 cannot be read") from error
 
 
-def query_of(request: SearchRequest, content: bytes) -> Query:
-    """The filters of ``request``, bound to what is searched for. Raises Refused."""
-    digest = hashlib.sha256(content).hexdigest()
+def query_of(request: SearchRequest, content: bytes, cursor_key: bytes) -> Query:
+    """The filters of ``request``, bound to what is searched for. Raises Refused.
+
+    ``cursor_key``: of this process alone. A cursor passes through other hands than the text: it
+    must not be a digest by which somebody tries out what was searched for.
+    """
+    digest = hmac.new(cursor_key, content, hashlib.sha256).hexdigest()
     filters = [(name, value) for name, value in request.filters.items() if name != "tenant"]
     return read_query(filters, bound_to=f"{request.kind} {digest}")
 
@@ -102,6 +107,17 @@ def candidates(connection: sqlite3.Connection, log: Log | None, wanted: Query) -
             " decided_to, or by instance",
         )
     return [instance for (instance,) in rows]
+
+
+def check_work(content: bytes, instances: list[str]) -> None:
+    """Raise Refused (``bad_filter``) for a search that would keep the issuer busy for too long."""
+    if len(content) * len(instances) > limits.DIGEST_SEARCH_BYTES_MAX:
+        most = limits.DIGEST_SEARCH_BYTES_MAX // max(1, len(content))
+        raise Refused(
+            "bad_filter",
+            f"{len(instances)} instances have records then, and a content of this size is searched"
+            f" for in {most} at once; narrow it by decided_from and decided_to, or by instance",
+        )
 
 
 def digest_requests(

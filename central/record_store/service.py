@@ -56,6 +56,7 @@ from gateway.revoking import Opened
 from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 _logger: Final = logging.getLogger("gatepost.central")
+_CURSOR_KEY_BYTES: Final = 32
 
 
 class IssuerAtHand(IssuerDesk, DigestDesk, Protocol):
@@ -85,6 +86,7 @@ class RecordStore:
         self._people = people
         self._clock = clock
         self._desk = desk
+        self._cursor_key = entropy.bytes(_CURSOR_KEY_BYTES)
         signer = read_signer(config.keys.log, "log")
         root_files.require(signer, "log")
         self._logbook = Logbook(config.log_host, [signer])
@@ -231,9 +233,10 @@ class RecordStore:
         if self._desk is None:
             raise Refused("digests_not_configured", "set issuer_url, or run the issuer here")
         place, content = looker.place, search.content_of(asked)
-        wanted = search.query_of(asked, content)
+        wanted = search.query_of(asked, content, self._cursor_key)
         instances = await self.database.read(lambda c: search.candidates(c, place.log(c), wanted))
-        # A cursor is bound to what is searched for: it would be a digest of it without a key.
+        search.check_work(content, instances)
+        # A cursor says nothing that the act does not say.
         filters = {name: text for name, text in asked.filters.items() if name != "cursor"}
         await self.note(
             Act(

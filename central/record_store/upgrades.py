@@ -10,7 +10,7 @@ import sqlite3
 from typing import Final
 
 from central.database import Upgrade
-from central.record_store import certificates, tree
+from central.record_store import certificates, recovery, tree
 from central.record_store.grade import REGRADE
 from central.record_store.index_row import index_row
 from gateway import record
@@ -96,16 +96,30 @@ def _index_digests(connection: sqlite3.Connection) -> None:
             )
 
 
-def _acknowledge(connection: sqlite3.Connection) -> None:
-    """3 → 4: who settled a word against a log. An older file has no such words yet."""
+def _acknowledge_and_recover(connection: sqlite3.Connection) -> None:
+    """3 → 4: who settled a word against a log, of which an older file has none yet, and where
+    killed instances are said to have ended."""
     if connection.execute("PRAGMA table_info(log_behind)").fetchall():
         connection.execute("ALTER TABLE log_behind ADD COLUMN acknowledged_us INTEGER")
         connection.execute("ALTER TABLE log_behind ADD COLUMN acknowledged_by TEXT")
+    connection.execute("ALTER TABLE instance ADD COLUMN recovered_seq INTEGER")
+    connection.execute("ALTER TABLE instance ADD COLUMN recovered_hash BLOB")
+    connection.execute("UPDATE instance SET recovered_by = NULL")
+    rows = connection.execute(
+        "SELECT log, instance, payload FROM record WHERE kind = 'recovered' ORDER BY leaf_index"
+    ).fetchall()
+    for log, by, payload in rows:
+        try:
+            told = record.decode(payload)
+        except UNREADABLE:
+            continue
+        if isinstance(told, record.Recovered):
+            recovery.keep(connection, log, recovery.claim_of(told, by))
 
 
 UPGRADES: Final[dict[int, Upgrade]] = {
     1: _grow_trees,
     2: _grade_and_attest,
-    3: _acknowledge,
+    3: _acknowledge_and_recover,
 }
 """Version → what leads to the one after it."""

@@ -166,6 +166,9 @@ class Witnesses:
                         await self._push(client, target, old_size)
             except Refused as error:
                 _log.error("witness_round_failed", extra={"detail": str(error)})
+            except Exception:
+                # A fault with one witness is no fault of the others, whose tasks it would cancel.
+                _log.exception("witness_round_failed", extra={"witness": client.witness.name})
 
     async def _lacking(
         self, client: WitnessClient, targets: Sequence[_Target]

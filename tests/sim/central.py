@@ -23,7 +23,7 @@ from central import app as central_app
 from central.config import CentralConfig, IssuerSettings, KeyFiles, OneTimeToken, PersonToken
 from central.config import Host as HostKey
 from central.config import Tenant as TenantConfig
-from central.database import Database, Upgrade, _prepare, _transaction
+from central.database import Database, Upgrade, _transaction, prepare
 from gateway import issuing, seal
 from gateway.call import Peer
 from gateway.io.incoming import ServeOptions
@@ -123,7 +123,7 @@ class InlineDatabase(Database):
         self.connection = sqlite3.connect(":memory:", isolation_level=None)
         self.connection.execute("PRAGMA foreign_keys=ON")
         self._chance = chance
-        _prepare(self.connection, path, schema, version, upgrades)
+        prepare(self.connection, path, schema, version, upgrades)
 
     async def write(self, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         await anyio.sleep(self._chance.random() * _WORK_SECONDS)

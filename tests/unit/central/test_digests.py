@@ -7,9 +7,12 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import anyio
 import msgspec
 import pytest
 
+from central.database import Database
+from central.errors import Refused
 from gateway import limits, record, seal
 from gateway.timestamp import time_text
 from tests.unit.central.deployment import HOUR_US, NOW_US, REGION, TENANT, Daemon, Deployment
@@ -235,3 +238,26 @@ def test_an_operator_sees_who_was_superseded_and_asked(issuer: Deployment) -> No
     headers = issuer.as_person("greta")
     refused = issuer.http.get(f"/v1/instance-conflicts?tenant={TENANT}", headers=headers)
     assert refused.status_code == 403
+    looks = [one for one in acts(issuer) if one["what"] == "instance_conflicts.list"]
+    assert [(one["who"], one["tenant"], one["region"]) for one in looks] == [
+        ("olaf", TENANT, REGION),
+        ("root", "globex", "eu-west-1"),
+        ("root", "globex", "us-east-1"),
+    ]
+
+
+def test_a_look_at_conflicts_of_nobody_finds_nothing(issuer: Deployment) -> None:
+    answer = issuer.http.get(
+        "/v1/instance-conflicts?tenant=nobody", headers=issuer.as_person("root")
+    )
+    assert answer.status_code == 404
+    assert acts(issuer) == []
+
+
+def test_a_log_that_cannot_be_folded_is_an_answer_and_no_fault_of_the_service(
+    tmp_path: Path,
+) -> None:
+    database = Database(str(tmp_path / "x.db"), "CREATE TABLE t (a);\n", 1, {})
+    database.close()
+    with pytest.raises(Refused, match="storage_failed"):
+        anyio.run(database.fold)

@@ -305,3 +305,11 @@ def test_a_superseded_instance_that_asks_again_is_refused_and_noted(
         2,
     )
     assert enrol(following, following.enrolment(following.nonce())) == (201, "")
+
+
+def test_a_refused_superseded_instance_has_spent_its_nonce(fresh: Daemon) -> None:
+    fresh.enrol()
+    Daemon(fresh.deployment, next(_numbers)).enrol()
+    asked = fresh.enrolment(fresh.nonce())
+    assert enrol(fresh, asked) == (409, "instance_conflict")
+    assert enrol(fresh, asked) == (422, "nonce_unknown")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from gateway import documents
@@ -38,11 +39,16 @@ def test_an_end_that_was_durable_and_that_nobody_found_is_lost(
     deployment: Deployment, daemon: Daemon, durable_seq: int, last_seq: int | None, state: str
 ) -> None:
     """Seqs 0 to 2 came; the successor found records up to ``last_seq``, and may still ship them."""
-    daemon.ship(daemon.start(), daemon.decision(), daemon.decision())
+    first, second, last = daemon.start(), daemon.decision(), daemon.decision()
+    daemon.ship(first, second, last)
     _post_head(daemon, durable_seq, 2)
     successor = Daemon(deployment, 2).ready()
     told = successor.write(
-        specimens.RECOVERED, instance=daemon.instance, last_seq=last_seq, ambiguous=True
+        specimens.RECOVERED,
+        instance=daemon.instance,
+        last_seq=last_seq,
+        last_hash=last.hash if last_seq == 2 else None if last_seq is None else specimens.HASH,
+        ambiguous=True,
     )
     successor.ship(told)
     states = {one["instance"]: one["state"] for one in deployment.instances()}
@@ -52,12 +58,13 @@ def test_an_end_that_was_durable_and_that_nobody_found_is_lost(
 def test_a_successors_record_of_a_later_version_hides_no_instance(
     deployment: Deployment, daemon: Daemon
 ) -> None:
-    daemon.ship(daemon.start(), daemon.decision())
+    start, last = daemon.start(), daemon.decision()
+    daemon.ship(start, last)
     _post_head(daemon, 4, 1)
     successor = Daemon(deployment, 2).ready()
-    later = specimens.RECOVERED
-    first = successor.write(later, instance=daemon.instance, last_seq=1, ambiguous=True)
-    second = successor.write(later, v=2, instance=daemon.instance, last_seq=1, ambiguous=True)
+    later = msgspec.structs.replace(specimens.RECOVERED, last_seq=1, last_hash=last.hash)
+    first = successor.write(later, instance=daemon.instance, ambiguous=True)
+    second = successor.write(later, v=2, instance=daemon.instance, ambiguous=True)
     assert successor.ship(first, second).exceptions == []
     states = {one["instance"]: one["state"] for one in deployment.instances()}
     assert states[daemon.instance] == "lost"
@@ -76,14 +83,18 @@ def test_an_instance_that_a_later_one_took_the_place_of_is_lost_once_it_is_silen
     deployment: Deployment, daemon: Daemon
 ) -> None:
     """The same host key and worker: the first one is dead, and left no seal."""
-    daemon.ship(daemon.start())
+    start = daemon.start()
+    daemon.ship(start)
     deployment.clock.now_us += 1_000_000
     later = Daemon(deployment, 2).ready()
     later.ship(later.start())
     assert _states(deployment)[daemon.instance] == "open", "it may still be found on the disk"
     deployment.clock.now_us += 181_000_000
     assert _states(deployment) == {daemon.instance: "lost", later.instance: "silent"}
-    later.ship(later.write(specimens.RECOVERED, instance=daemon.instance, last_seq=0))
+    told = later.write(
+        specimens.RECOVERED, instance=daemon.instance, last_seq=0, last_hash=start.hash
+    )
+    later.ship(told)
     assert _states(deployment)[daemon.instance] == "recovered"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -11,7 +12,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from central.record_store.migration import Migration
+from central.record_store.migration import Migration, migrate
 from central.record_store.schema import VERSION
 from gatepost.cli import main
 from tests.unit.central.deployment import REGION, TENANT, Daemon, Deployment
@@ -111,6 +112,23 @@ def test_a_database_that_somebody_uses_is_left_alone(made: Deployment) -> None:
     assert not path.with_name("records.db.schema-1").exists()
     user.close()
     assert _migrate(made).exit_code == 0
+
+
+def test_no_store_begins_to_use_a_database_while_it_is_brought_forward(made: Deployment) -> None:
+    """Between the look and the upgrade a copy of gigabytes is made."""
+    path = _put_back(made, 1)
+    tried: list[str] = []
+
+    def copied(_done: int, _total: int) -> None:
+        with contextlib.closing(sqlite3.connect(path, timeout=0)) as other:
+            try:
+                other.execute("SELECT count(*) FROM leaf").fetchone()
+            except sqlite3.OperationalError as error:
+                tried.append(str(error))
+
+    migrate(str(path), f"{path}.before", copied)
+    assert set(tried) == {"database is locked"}
+    assert _versions(path, Path(f"{path}.before")) == [VERSION, 1]
 
 
 def test_what_is_newer_or_no_store_at_all_is_refused_untouched(made: Deployment) -> None:

@@ -105,6 +105,24 @@ async def test_a_key_that_was_withdrawn_ends_within_the_hour(
     await keys.aclose()
 
 
+async def test_a_key_ends_within_a_day_where_the_platform_cannot_be_asked(
+    server: KeyServer, authority: Authority, tmp_path: Path
+) -> None:
+    """Who holds a withdrawn key and keeps the platform away must not use it for ever."""
+    clock = HandClock()
+    keys = keys_of(server, authority, tmp_path, clock)
+    assert await refused(keys, "rsa-cluster") == ""
+    server.status = 503
+    clock.now_us += limits.ATTESTATION_KEYS_STALE_SECONDS_MAX * _SECOND_US
+    assert await refused(keys, "rsa-cluster") == ""
+    clock.now_us += 1
+    assert await refused(keys, "rsa-cluster") == "attestation_keys_unavailable"
+    server.status = 200
+    clock.now_us += limits.ATTESTATION_KEYS_REFRESH_SECONDS_MIN * _SECOND_US
+    assert await refused(keys, "rsa-cluster") == ""
+    await keys.aclose()
+
+
 @pytest.mark.parametrize(
     ("status", "jwks"),
     [

@@ -162,6 +162,28 @@ def test_pages_of_a_search_go_on_and_belong_to_it(heard: Heard) -> None:
     )
 
 
+def test_a_cursor_of_a_search_says_nothing_of_what_is_searched_for() -> None:
+    """It is handed around more freely than a prompt; a plain digest could be tried out."""
+    request = SearchRequest(text=PROMPT)
+    content = search.content_of(request)
+    one, same, other = (
+        search.query_of(request, content, key).fingerprint for key in (b"k" * 32, b"k" * 32, b"o")
+    )
+    assert one == same != other
+
+
+def test_the_work_of_one_search_is_bounded_however_many_calls_it_makes(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.limits.DIGEST_SEARCH_BYTES_MAX", 3 * len(PROMPT.encode()))
+    assert ids(ask(heard, text=PROMPT)) == heard.prompted
+    assert ask(heard, text=PROMPT + "!") == (400, "bad_filter")
+    narrowed = ask(heard, text=PROMPT + "!", filters={"instance": heard.daemons[0]})
+    assert narrowed[0] == 200
+    looks = heard.get("/v1/records", operation="records.search")["items"]
+    assert len(looks) == 2, "what is refused is no act"
+
+
 def test_what_has_no_key_any_more_is_named(heard: Heard) -> None:
     gone = heard.daemons[0]
     destroyed = heard.http.post(

@@ -107,6 +107,20 @@ def test_what_is_given_out_has_the_quorum_also_when_witnesses_are_gone(
     assert [(c.size, n) for c, n in [watched.checkpoint()]] == [(3, {"a", "b"})]
 
 
+def test_a_fault_with_one_witness_stops_no_other(
+    watched: Watched, daemon: Daemon, caplog: pytest.LogCaptureFixture
+) -> None:
+    daemon.ship(daemon.start())
+    watched.houses["a"].breaks()
+    told = watched.round()
+    assert told.quorum_size == 2
+    assert _states(told) == {"a": "behind", "b": "good", "c": "good"}
+    (event,) = (one for one in caplog.records if one.message == "witness_round_failed")
+    assert event.exc_info is not None
+    watched.houses["a"].lives()
+    assert _states(watched.round())["a"] == "good"
+
+
 def test_until_a_quorum_is_met_the_newest_is_given_out_as_it_is(
     watched: Watched, daemon: Daemon
 ) -> None:

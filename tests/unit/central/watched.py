@@ -107,6 +107,14 @@ class House:
 
         self.instead = say
 
+    def breaks(self) -> None:
+        """Something that nobody thought of, in our own code or a library."""
+
+        async def fail(_: bytes) -> ServiceAnswer:
+            raise ZeroDivisionError
+
+        self.instead = fail
+
     def lives(self) -> None:
         self.instead = None
 
