@@ -64,6 +64,8 @@ def build(
     configuration.check(config)
     clock, entropy = clock or SystemClock(), entropy or SystemEntropy()
     root_files = RootFiles(config.roots_directory, config.root_fingerprint)
+    if config.require_offline_root:
+        root_files.require_offline()
     people = People(config)
     handlers: list[HTTPRouteHandler] = [livez]
     with contextlib.ExitStack() as opened:

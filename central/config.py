@@ -132,8 +132,10 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     """All of one process. ``roots_directory`` holds ``1.json`` … ``N.json`` (DSSE).
 
     ``root_fingerprint``: ``sha256:<hex>`` of root 1's payload; null trusts the directory, which
-    is the operator's own. ``log_host`` begins every log origin. ``operator_region``: where what
-    concerns no tenant is recorded, under the tenant ``_operator``. ``issuer_url``: where the record
+    is the operator's own. ``require_offline_root``: start only if the newest root says that its
+    keys are held offline, not if one operator holds them all. ``log_host`` begins every log
+    origin. ``operator_region``: where what concerns no tenant is recorded, under the tenant
+    ``_operator``. ``issuer_url``: where the record
     store gets certificates for its own chains if the issuer is another process, and digests for
     searches: https, or http on this machine. ``issuer_ca_file``: the authorities of its https, in
     PEM, null for the system's. ``port``: null is 4143, 4144 for the record store alone and 4145
@@ -145,6 +147,7 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     )
     roots_directory: str
     root_fingerprint: str | None = None
+    require_offline_root: bool = False
     tenants: list[Tenant]
     services: list[ServiceName] = msgspec.field(default_factory=lambda: list(SERVICES))
     host: str = "127.0.0.1"

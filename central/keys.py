@@ -17,7 +17,8 @@ from gateway.errors import ConfigInvalid, DocumentInvalid
 def read_secret(path: str, what: str) -> bytes:
     """The 32 bytes in ``path``, base64, one line. Raises ConfigInvalid.
 
-    Refused: a missing or malformed file, a symbolic link, and one that others may read.
+    Refused: a missing or malformed file, a symbolic link, and one that others may read; see
+    ``lets_others_in``.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
@@ -28,7 +29,7 @@ def read_secret(path: str, what: str) -> bytes:
         text = file.read(256)
     if not stat.S_ISREG(status.st_mode):
         raise ConfigInvalid(f"{what} key {path}: not a regular file")
-    if stat.S_IMODE(status.st_mode) & 0o077:
+    if lets_others_in(status, os.geteuid(), os.getegid()):
         raise ConfigInvalid(
             f"{what} key {path}: mode {stat.S_IMODE(status.st_mode):04o} lets others in; "
             f"chmod 600 it, and replace the key if anybody may have read it"
@@ -40,6 +41,17 @@ def read_secret(path: str, what: str) -> bytes:
     if len(secret) != seal.SEED_BYTES:
         raise ConfigInvalid(f"{what} key {path}: {len(secret)} bytes, wanted {seal.SEED_BYTES}")
     return secret
+
+
+def lets_others_in(status: os.stat_result, user: int, group: int) -> bool:
+    """Whether anybody but this process, of ``user`` and ``group``, may read or change the file.
+
+    A file of root's that this group alone may read is how an orchestrator hands a secret to a
+    process that is not root (a Kubernetes Secret under ``fsGroup``), which cannot own it.
+    """
+    handed = user != 0 and status.st_uid == 0 and status.st_gid == group
+    allowed = 0o740 if handed else 0o700
+    return bool(stat.S_IMODE(status.st_mode) & 0o777 & ~allowed)
 
 
 def read_signer(path: str | None, what: str) -> seal.Signer:
@@ -86,6 +98,16 @@ class RootFiles:
         """Raise ConfigInvalid unless the newest root lets ``signer`` act in ``role``."""
         if signer.kid not in self.role(role).keys:
             raise ConfigInvalid(f"keys.{role}: the root does not give {signer.kid} the role {role}")
+
+    def require_offline(self) -> None:
+        """Raise ConfigInvalid unless the newest root says that its keys are held offline."""
+        if self.current.custody != "offline":
+            raise ConfigInvalid(
+                f"require_offline_root: root {self.current.version} says custody "
+                f"{self.current.custody}: one operator holds every key, the root's included; make "
+                "one with several people (gatepost keys init FILE), or turn the setting off where "
+                "nothing rests on it"
+            )
 
     def exact_envelopes(self) -> list[bytes]:
         """Each root as the exact encoding of its envelope: lines of an export, no newline."""

@@ -60,10 +60,11 @@ def _container(pod: PodSpec, container: Container) -> Iterator[str]:
     paths = [mount.mount_path for mount in container.volume_mounts]
     if len(set(paths)) != len(paths):
         yield "two mounts have one path"
-    served = {port.container_port for port in container.ports}
+    # One network: what ends TLS beside a container may be where its probes go.
+    served = {port.container_port for one in pod.all_containers for port in one.ports}
     for probe in (container.startup_probe, container.readiness_probe, container.liveness_probe):
         if probe is not None and _port(probe) not in served:
-            yield f"a probe asks port {_port(probe)}, which it does not state"
+            yield f"a probe asks port {_port(probe)}, which nobody states"
     if container.restart_policy is not None and container not in pod.init_containers:
         yield "restartPolicy is for init containers"
 

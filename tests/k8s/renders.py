@@ -28,6 +28,8 @@ RENDERED: Final = (
     "inject/guard",
     "inject/map",
     "inject/parameters",
+    "overlays/dev",
+    "overlays/prod",
 )
 """Directories that people apply: each is rendered whole."""
 

@@ -66,7 +66,7 @@ ANY_POD: list[tuple[str, Break]] = [
         "two mounts have one path",
         lambda p: _agent(p)["volumeMounts"].append(_agent(p)["volumeMounts"][0]),
     ),
-    ("which it does not state", lambda p: _gateway(p).pop("ports")),
+    ("which nobody states", lambda p: _gateway(p).pop("ports")),
     ("is for init containers", lambda p: _agent(p).update(restartPolicy="Always")),
     ("requests no cpu", lambda p: _agent(p)["resources"]["requests"].pop("cpu")),
     ("has no memory limit", lambda p: _agent(p)["resources"]["limits"].pop("memory")),

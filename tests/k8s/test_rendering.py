@@ -45,4 +45,6 @@ def test_every_directory_that_stands_alone_is_rendered() -> None:
 def _names(directory: Path) -> set[Path]:
     text = (directory / "kustomization.yaml").read_text()
     entries = [line.strip().removeprefix("- ") for line in text.splitlines()]
-    return {(directory / entry).resolve() for entry in entries if entry.startswith("../")}
+    return {
+        (directory / entry).resolve() for entry in entries if entry and (directory / entry).is_dir()
+    }

@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import os
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 from litestar import Litestar
@@ -86,7 +86,7 @@ class CountedEntropy:
         return 0.5
 
 
-def root_document() -> Issued:
+def root_document(custody: Literal["development", "offline"] = "development") -> Issued:
     """Root 1: a key per role, everything with threshold 1."""
     signers = {
         "root": ROOT_KEY,
@@ -97,7 +97,7 @@ def root_document() -> Issued:
     return issuing.build_root(
         version=1,
         epoch=1,
-        custody="development",
+        custody=custody,
         issued_us=NOW_US - HOUR_US,
         expires_us=NOW_US + 1_000 * HOUR_US,
         scopes=[SCOPE],

@@ -16,7 +16,13 @@ from central import app as central_app
 from central.config import ServiceName
 from gateway import __version__
 from gateway.errors import ConfigInvalid
-from tests.unit.central.deployment import Daemon, Deployment, bundle, configuration
+from tests.unit.central.deployment import (
+    Daemon,
+    Deployment,
+    bundle,
+    configuration,
+    root_document,
+)
 
 
 @pytest.fixture(scope="module")
@@ -160,3 +166,12 @@ def test_what_was_answered_survives_a_restart(tmp_path: Path) -> None:
     with second.http:
         (item,) = second.get("/v1/records", instance=daemon.instance)["items"]
         assert item["kind"] == "start"
+
+
+def test_services_that_require_an_offline_root_refuse_one_of_development(tmp_path: Path) -> None:
+    config = msgspec.structs.replace(configuration(tmp_path), require_offline_root=True)
+    with pytest.raises(ConfigInvalid, match="custody development"):
+        central_app.build(config)
+    offline = root_document("offline")
+    Path(config.roots_directory, "1.json").write_bytes(offline.envelope)
+    central_app.build(msgspec.structs.replace(config, root_fingerprint=offline.digest))

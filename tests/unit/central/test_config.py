@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from central import config as configuration
-from central.keys import RootFiles, read_secret
+from central.keys import RootFiles, lets_others_in, read_secret
 from gateway.errors import ConfigInvalid
 from tests.unit.central.deployment import root_document, write_key
 
@@ -132,6 +132,30 @@ def test_a_key_that_others_may_read_is_refused(tmp_path: Path, mode: int) -> Non
     path = write_key(tmp_path / "k", b"k" * 32, mode)
     with pytest.raises(ConfigInvalid, match="lets others in"):
         read_secret(path, "issuer")
+
+
+def _status(mode: int, owner: int, group: int) -> os.stat_result:
+    return os.stat_result((0o100_000 | mode, 1, 1, 1, owner, group, 45, 0, 0, 0))
+
+
+def test_a_key_that_root_hands_to_this_group_alone_is_private() -> None:
+    """As a Kubernetes Secret is: its owner is root, whoever the process is."""
+    assert not lets_others_in(_status(0o440, 0, 65_532), 65_532, 65_532)
+    assert not lets_others_in(_status(0o600, 65_532, 65_532), 65_532, 65_532)
+
+
+@pytest.mark.parametrize(
+    ("mode", "owner", "group", "user"),
+    [
+        (0o444, 0, 65_532, 65_532),
+        (0o460, 0, 65_532, 65_532),
+        (0o440, 1000, 65_532, 65_532),
+        (0o440, 0, 100, 65_532),
+        (0o440, 0, 65_532, 0),
+    ],
+)
+def test_no_other_group_may_read_a_key(mode: int, owner: int, group: int, user: int) -> None:
+    assert lets_others_in(_status(mode, owner, group), user, 65_532)
 
 
 def test_a_key_behind_a_symbolic_link_is_refused(tmp_path: Path) -> None:
