@@ -63,14 +63,17 @@ class KeyFiles(_Section, frozen=True, kw_only=True):
 class PolicySettings(_Section, frozen=True, kw_only=True):
     """``head_lifetime_seconds`` is the outage that the fleet survives on its last good policy.
 
-    ``silent_seconds``: from when on an instance that reports nothing counts as silent, three times
-    the daemons' ``report_seconds``; ``forget_seconds``: from when on it is not listed any more.
+    ``widening_needs_approval``: whether a bundle that may allow a call more than the one in force
+    waits until another person than its publisher approves it. ``silent_seconds``: from when on an
+    instance that reports nothing counts as silent, three times the daemons' ``report_seconds``;
+    ``forget_seconds``: from when on it is not listed any more.
     """
 
     head_lifetime_seconds: int = 4 * 3600
     resign_seconds: int = 60
     refresh_min_seconds: int = 30
     refresh_max_seconds: int = 60
+    widening_needs_approval: bool = True
     silent_seconds: int = 900
     forget_seconds: int = 24 * 3600
 

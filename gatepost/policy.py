@@ -22,6 +22,9 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
     "sign": ("gatepost.keys_sign:sign", "Add a signature, as gatepost keys sign."),
     "publish": ("gatepost.policy_publish:publish", "Publish a signed bundle."),
+    "pending": ("gatepost.policy_pending:pending", "Show what waits for another person."),
+    "approve": ("gatepost.policy_pending:approve", "Let pass what another person published."),
+    "reject": ("gatepost.policy_pending:reject", "Drop what waits."),
     "fleet": ("gatepost.policy_fleet:fleet", "Say which daemons run which version."),
 }
 

@@ -40,22 +40,31 @@ def publish(
     """Publish BUNDLE, signed by as many as the root wants.
 
     Exit 0: the service's head names it, and with --wait it has reached that many. 1: the head names
-    another, or it has not reached them. 2: refused, or not reached.
+    another, or it has not reached them. 2: refused, or not reached. 3: another person must approve
+    it first.
     """
     envelope = read_envelope(bundle)
     try:
         payload = seal.unbase64(envelope.payload, "unreadable")
         document = decode_bundle(payload)
+        digest = seal.sha256_text(payload)
     except DocumentInvalid as error:
         raise click.ClickException(plain(f"{bundle}: {error.detail}")) from error
     client = ScopeClient(central, token_file, document.scope)
-    client.post("bundles", documents.encode(envelope), Published)
+    if client.post("bundles", documents.encode(envelope), Published).pending:
+        click.echo(
+            plain(
+                f"{document.scope}: version {document.version} may allow more than the one in "
+                f"force; it waits for another person: gatepost policy approve {digest}"
+            )
+        )
+        raise SystemExit(3)
     try:
         answered = seal.parse_envelope(client.get("head"))
         head = documents.decode_exact(seal.unbase64(answered.payload, "unreadable"), PolicyHead)
     except DocumentInvalid as error:
         raise InputOutputError(plain(f"{central}: the head: {error.detail}")) from error
-    if head.bundle.digest != seal.sha256_text(payload):
+    if head.bundle.digest != digest:
         raise click.ClickException(f"published, but the head names version {head.bundle.version}")
     click.echo(plain(f"{document.scope}: head {head.version} names version {document.version}"))
     if percent is not None:

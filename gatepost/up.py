@@ -193,7 +193,7 @@ def _publish_if_new(home: Home, central: str, clock: WallClock, console: Console
     version = newest_version(home, central) + 1
     publish(home, central, version, clock)
     note.write_bytes(msgspec.json.encode(Published(policy_sha256=digest, published_us=now_us)))
-    console.print(f"published policy version {version}")
+    console.print(f"published policy version {version} (here nobody else has to approve it)")
 
 
 def _last_published(note: Path) -> Published:

@@ -21,6 +21,7 @@ from central.errors import Refused
 from central.people import Person
 from central.policy_service import fleet_api
 from central.policy_service.catalogue import Publication, Published
+from central.policy_service.proposals import Proposal, Verdict
 from central.policy_service.service import PolicyService
 from gateway import limits, seal
 from gateway.documents import Lock
@@ -49,12 +50,57 @@ async def publish(
     policy_scope: FromPath[str],
     policy_service: NamedDependency[PolicyService],
 ) -> Published:
-    """Publish a signed bundle: the body is its DSSE envelope. Needs an operator's token."""
+    """Publish a signed bundle: the body is its DSSE envelope. Needs an operator's token, and
+    another person's approval where it may widen access."""
     scope = web.segment(policy_scope)
     person = policy_service.operator(request.headers.get("authorization"), scope)
     body = await request.body()
     await _record(request, policy_service, person, scope, "policy.publish", body)
     return await policy_service.publish(person, scope, body)
+
+
+@get(
+    "/v1/policy/{policy_scope:str}/pending", operation_class=described("not_found", caller="person")
+)
+async def pending(
+    request: web.HttpRequest,
+    policy_scope: FromPath[str],
+    policy_service: NamedDependency[PolicyService],
+) -> list[Proposal]:
+    """What waits for another person's approval, and what each would change."""
+    scope = web.segment(policy_scope)
+    person = policy_service.operator(request.headers.get("authorization"), scope)
+    await _record(request, policy_service, person, scope, "policy.pending")
+    return await policy_service.proposals(scope)
+
+
+@post(
+    "/v1/policy/{policy_scope:str}/approvals",
+    status_code=201,
+    request_max_body_size=limits.ENROL_BYTES_MAX,
+    operation_class=described(
+        "not_found",
+        "same_person",
+        "base_changed",
+        "document_invalid",
+        "version_exists",
+        "version_not_newer",
+        caller="person",
+        body=(JSON, fields_of(Verdict)),
+    ),
+)
+async def judge(
+    request: web.HttpRequest,
+    policy_scope: FromPath[str],
+    policy_service: NamedDependency[PolicyService],
+) -> Published:
+    """Approve or reject what waits. The body is ``{digest, base, verdict}``."""
+    scope = web.segment(policy_scope)
+    person = policy_service.operator(request.headers.get("authorization"), scope)
+    body = await request.body()
+    verdict = web.decode_body(body, Verdict)
+    await _record(request, policy_service, person, scope, f"policy.{verdict.verdict}", body)
+    return await policy_service.judge(person, scope, verdict)
 
 
 @put(
@@ -103,7 +149,7 @@ async def publications(
     policy_scope: FromPath[str],
     policy_service: NamedDependency[PolicyService],
 ) -> list[Publication]:
-    """Who published, locked and unlocked what, and when; oldest first."""
+    """Who published, approved, locked and unlocked what, and when; oldest first."""
     scope = web.segment(policy_scope)
     person = policy_service.operator(request.headers.get("authorization"), scope)
     await _record(request, policy_service, person, scope, "policy.log")
@@ -171,6 +217,8 @@ async def _record(
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [
     publish,
+    pending,
+    judge,
     lock,
     unlock,
     publications,

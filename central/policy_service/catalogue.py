@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from collections.abc import Callable
 
 import msgspec
 
 from central.config import CentralConfig
 from central.errors import Refused
 from central.keys import RootFiles
+from central.policy_service import proposals
 from central.policy_service.fleet import Wanted
+from central.policy_service.proposals import Proposal, Verdict
 from gateway import documents, issuing, policy, seal
 from gateway.documents import BundlePin, Lock, PolicyHead, Refresh
 from gateway.errors import DocumentInvalid
@@ -26,7 +29,8 @@ from gateway.timestamp import time_micros, time_text
 
 
 class Publication(msgspec.Struct, frozen=True):
-    """One line of the publish log. ``what``: publish | lock | unlock."""
+    """One line of the publish log. ``what``: publish | propose | approve | reject | lock | unlock;
+    ``publish`` and ``approve`` put the bundle in force."""
 
     publication: int
     scope: str
@@ -40,12 +44,14 @@ class Publication(msgspec.Struct, frozen=True):
 
 
 class Published(msgspec.Struct, frozen=True):
-    """``new`` is False where the very same bundle was published before."""
+    """``new`` is False where the very same bundle was published before. ``pending``: it waits for
+    another person's approval, and nothing is in force that was not before."""
 
     scope: str
     version: int
     digest: str
     new: bool
+    pending: bool = False
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -92,11 +98,91 @@ class Catalogue:
     def publish(
         self, connection: sqlite3.Connection, checked: Checked, who: str, now_us: int
     ) -> Published:
-        """Keep the bundle and pin it. Raises Refused (``version_exists``, ``version_not_newer``).
+        """Keep the bundle and pin it, or let it wait for another person's approval.
 
+        Raises Refused (``version_exists``, ``version_not_newer``).
         Publishing the current bundle again changes nothing, unless the keys of the newest root had
         not signed what is kept of it: then the new signatures take its place. Going back means
         publishing the old content under a new version: versions never fall.
+        """
+        bundle = checked.bundle
+        answer = Published(bundle.scope, bundle.version, checked.digest, new=True)
+        if self._is_current(connection, checked):
+            return msgspec.structs.replace(answer, new=False)
+        pin = BundlePin(version=bundle.version, digest=checked.digest, length=checked.length)
+        if self._settings.widening_needs_approval and self._may_widen(connection, bundle):
+            new = proposals.keep(
+                connection,
+                bundle.scope,
+                checked.digest,
+                bundle.version,
+                who,
+                checked.envelope,
+                now_us,
+            )
+            if new:
+                self._log(connection, bundle.scope, "propose", pin, who, None, now_us)
+            return msgspec.structs.replace(answer, new=new, pending=True)
+        self._put_in_force(connection, checked, pin, now_us)
+        self._log(connection, bundle.scope, "publish", pin, who, None, now_us)
+        return answer
+
+    def judge(
+        self,
+        connection: sqlite3.Connection,
+        scope: str,
+        verdict: Verdict,
+        check: Callable[[bytes], Checked],
+        who: str,
+        now_us: int,
+    ) -> Published:
+        """Put a proposal in force, or drop it. ``check``: ``check_bundle`` at this moment, for keys
+        and time went on since it was proposed.
+
+        Raises Refused (``not_found``, ``same_person``, ``base_changed``, ``document_invalid``,
+        ``version_exists``, ``version_not_newer``). Its author may drop it, and not approve it.
+        """
+        kept = proposals.find(connection, scope, verdict.digest)
+        bundle = proposals.bundle_in(kept.envelope)
+        length = len(seal.unbase64(seal.parse_envelope(kept.envelope).payload, "unreadable"))
+        pin = BundlePin(version=bundle.version, digest=verdict.digest, length=length)
+        answer = Published(scope, bundle.version, verdict.digest, new=verdict.verdict == "approve")
+        proposals.drop(connection, scope, verdict.digest)
+        reason = f"of {kept.who}"
+        if verdict.verdict == "reject":
+            self._log(connection, scope, "reject", pin, who, reason, now_us)
+            return answer
+        if kept.who == who:
+            raise Refused("same_person", f"{who} published it")
+        if verdict.base != self._digest_in_force(connection, scope):
+            raise Refused("base_changed", "look again at what it would change")
+        checked = check(kept.envelope)
+        self._is_current(connection, checked)
+        self._put_in_force(connection, checked, pin, now_us)
+        self._log(connection, scope, "approve", pin, who, reason, now_us)
+        return answer
+
+    def proposals(self, connection: sqlite3.Connection, scope: str) -> list[Proposal]:
+        """What waits for approval, and what it would change."""
+        base = self._digest_in_force(connection, scope)
+        envelope = None if base is None else self.blob(connection, base)
+        return proposals.waiting(connection, scope, base, envelope)
+
+    def _digest_in_force(self, connection: sqlite3.Connection, scope: str) -> str | None:
+        row = connection.execute(
+            "SELECT digest FROM scope_state WHERE scope = ?", (scope,)
+        ).fetchone()
+        return None if row is None else str(row[0])
+
+    def _may_widen(self, connection: sqlite3.Connection, bundle: Bundle) -> bool:
+        base = self._digest_in_force(connection, bundle.scope)
+        before = None if base is None else proposals.bundle_in(self.blob(connection, base))
+        return proposals.may_widen(proposals.changes(before, bundle))
+
+    def _is_current(self, connection: sqlite3.Connection, checked: Checked) -> bool:
+        """Whether it is in force already; its signatures take the place of older ones then.
+
+        Raises Refused (``version_exists``, ``version_not_newer``).
         """
         bundle = checked.bundle
         current = connection.execute(
@@ -104,7 +190,6 @@ class Catalogue:
             " JOIN bundle b ON b.digest = s.digest WHERE s.scope = ?",
             (bundle.scope,),
         ).fetchone()
-        answer = Published(bundle.scope, bundle.version, checked.digest, new=True)
         if current is not None:
             epoch, version, digest = current
             if digest == checked.digest:
@@ -113,11 +198,17 @@ class Catalogue:
                         "UPDATE bundle SET envelope = ? WHERE digest = ?",
                         (checked.envelope, digest),
                     )
-                return msgspec.structs.replace(answer, new=False)
+                return True
             if (bundle.epoch, bundle.version) == (epoch, version):
                 raise Refused("version_exists")
             if (bundle.epoch, bundle.version) < (epoch, version):
                 raise Refused("version_not_newer", f"published is {version} of epoch {epoch}")
+        return False
+
+    def _put_in_force(
+        self, connection: sqlite3.Connection, checked: Checked, pin: BundlePin, now_us: int
+    ) -> None:
+        bundle = checked.bundle
         connection.execute(
             "INSERT INTO bundle VALUES (?,?,?,?,?,?,?)",
             (
@@ -130,11 +221,8 @@ class Catalogue:
                 checked.envelope,
             ),
         )
-        pin = BundlePin(version=bundle.version, digest=checked.digest, length=checked.length)
         lock = self._lock_of(connection, bundle.scope)
         self._sign_head(connection, bundle.scope, bundle.epoch, pin, lock, now_us)
-        self._log(connection, bundle.scope, "publish", pin, who, None, now_us)
-        return answer
 
     def set_lock(
         self, connection: sqlite3.Connection, scope: str, lock: Lock | None, who: str, now_us: int
@@ -219,6 +307,7 @@ class Catalogue:
         row = connection.execute(
             "SELECT b.version, b.digest, min(p.time_us) FROM bundle b"
             " JOIN publication p ON p.scope = b.scope AND p.digest = b.digest"
+            " AND p.what IN ('publish', 'approve')"
             " WHERE b.scope = ? AND b.epoch = ? AND b.version = ? GROUP BY b.digest",
             (scope, epoch, pin.version if version is None else version),
         ).fetchone()

@@ -2,7 +2,8 @@
 
 Owns: their shape. ``bundle`` and ``publication`` only grow: a record names its policy by digest,
 and must find it for as long as the record is kept. ``publication`` is a hash chain, so that a
-line taken out of it shows. ``instance_report`` holds the last report of each daemon.
+line taken out of it shows. ``instance_report`` holds the last report of each daemon,
+``proposal`` what waits for another person: nothing of it is served.
 """
 
 from __future__ import annotations
@@ -45,6 +46,16 @@ CREATE TABLE IF NOT EXISTS publication (
     prev BLOB NOT NULL,
     hash BLOB NOT NULL UNIQUE
 );
+
+CREATE TABLE IF NOT EXISTS proposal (
+    scope TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    version INTEGER NOT NULL,
+    who TEXT NOT NULL,
+    time_us INTEGER NOT NULL,
+    envelope BLOB NOT NULL,
+    PRIMARY KEY (scope, digest)
+) WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS instance_report (
     scope TEXT NOT NULL,

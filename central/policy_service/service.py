@@ -21,12 +21,14 @@ from central.people import People, Person
 from central.policy_service import fleet, schema
 from central.policy_service.catalogue import (
     Catalogue,
+    Checked,
     Head,
     Publication,
     Published,
     check_bundle,
 )
 from central.policy_service.fleet import Convergence, Fleet, Standing
+from central.policy_service.proposals import Proposal, Verdict
 from central.policy_service.reports import Call, prove
 from gateway.documents import Lock
 from gateway.limits import POLICY_WAIT_SECONDS_MAX
@@ -112,6 +114,23 @@ class PolicyService:
         )
         self._wake(scope)
         return answer
+
+    async def judge(self, person: Person, scope: str, verdict: Verdict) -> Published:
+        """Put in force what waits for approval, or drop it. Raises Refused."""
+        now_us = self._clock.wall_us()
+
+        def work(connection: sqlite3.Connection) -> Published:
+            return self._catalogue.judge(connection, scope, verdict, check, person.name, now_us)
+
+        def check(envelope: bytes) -> Checked:
+            return check_bundle(envelope, scope, self._root_files, now_us)
+
+        answer = await self.database.write(work)
+        self._wake(scope)
+        return answer
+
+    async def proposals(self, scope: str) -> list[Proposal]:
+        return await self.database.read(lambda c: self._catalogue.proposals(c, scope))
 
     async def set_lock(self, person: Person, scope: str, lock: Lock | None) -> Head:
         """Sign a head with or without a lock, at once. Raises Refused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import msgspec
 import pytest
 
 from central.policy_service.fleet import Fleet
-from gatepost.home import SCOPE
+from gatepost.home import SCOPE, TENANT
 from tests.integration import system
 from tests.integration.conftest import MakeSite
 from tests.integration.rules import rules
@@ -70,3 +71,31 @@ def test_waiting_for_nobody_ends_as_not_reached(services: Central, tmp_path: Pat
     services.version += 1
     assert done.code == 1
     assert "0 of 0 daemons" in done.err
+
+
+def test_a_second_operator_approves_what_the_first_published(
+    base: Path, ends: FarEnds, tmp_path: Path
+) -> None:
+    second = tmp_path / "second.token"
+    second.write_text("gpp_second")
+    people = (
+        f'\n[[people]]\nname = "second"\ntenant = "{TENANT}"\nrole = "operator"\n'
+        f'sha256 = "{hashlib.sha256(b"gpp_second").hexdigest()}"\n'
+    )
+    edit = system.appended(people, system.replaced(widening_needs_approval="true"))
+    with system.central(base / "a", ends, text=None, edit=edit) as services:
+        first = options(services)
+        bundle = tmp_path / "bundle.json"
+        bundle.write_bytes(services.signed(rules(), 1).envelope)
+        waits = gatepost("policy", "publish", bundle, *first)
+        assert waits.code == 3, waits.err
+        digest = waits.out.split()[-1]
+        shown = gatepost("policy", "pending", *first, "--scope", SCOPE)
+        assert "widening   grant 'chat': added" in shown.out
+        alone = gatepost("policy", "approve", *first, "--scope", SCOPE, digest, "--yes")
+        assert alone.code == 2
+        assert "same_person" in alone.err
+        other = ("--central", services.url, "--token-file", str(second), "--scope", SCOPE)
+        approved = gatepost("policy", "approve", *other, digest, "--yes")
+        assert approved.code == 0, approved.err
+        assert gatepost("policy", "publish", bundle, *first).code == 0, "it is in force"

@@ -20,7 +20,14 @@ import anyio
 import msgspec
 
 from central import app as central_app
-from central.config import CentralConfig, IssuerSettings, KeyFiles, OneTimeToken, PersonToken
+from central.config import (
+    CentralConfig,
+    IssuerSettings,
+    KeyFiles,
+    OneTimeToken,
+    PersonToken,
+    PolicySettings,
+)
 from central.config import Host as HostKey
 from central.config import Tenant as TenantConfig
 from central.database import Database, Upgrade, _transaction, prepare
@@ -97,6 +104,7 @@ def configuration(directory: Path, certificate_seconds: int) -> CentralConfig:
         root_fingerprint=root_document().digest,
         tenants=[TenantConfig(name=TENANT, regions=[REGION], scope=SCOPE)],
         keys=KeyFiles(digest_wrap=_write_key(directory / "wrap.key", b"w" * 32), **files),
+        policy=PolicySettings(widening_needs_approval=False),
         issuer=IssuerSettings(certificate_seconds=certificate_seconds),
         hosts=[HostKey(name="node", tenant=TENANT, region=REGION, pub=public)],
         one_time_tokens=[

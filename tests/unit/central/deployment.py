@@ -22,6 +22,7 @@ from central.config import (
     OneTimeToken,
     PersonRole,
     PersonToken,
+    PolicySettings,
     ServiceName,
     Tenant,
     WitnessSettings,
@@ -166,6 +167,7 @@ def configuration(
             Tenant(name=TENANT, regions=[REGION], scope=SCOPE, public_log=public_log),
             Tenant(name="globex", regions=["eu-west-1", "us-east-1"], scope="globex"),
         ],
+        policy=PolicySettings(widening_needs_approval=False),
         services=services or ["issuer", "policy", "records"],
         keys=KeyFiles(**files),
         hosts=[
@@ -187,6 +189,7 @@ def configuration(
         people=[
             person("audrey", "auditor"),
             person("olaf", "operator"),
+            person("olga", "operator"),
             person("greta", "auditor", "globex"),
             person("root", "admin", "_operator"),
         ],
@@ -206,6 +209,7 @@ class Deployment:
         draw: str = "central",
         issuer_url: str | None = None,
         witnesses: WitnessSettings | None = None,
+        policy: PolicySettings | None = None,
     ) -> None:
         """``draw``: a seed of chance; two processes never draw the same."""
         self.directory = directory
@@ -216,6 +220,7 @@ class Deployment:
             issuer=issuer or made.issuer,
             issuer_url=issuer_url,
             witnesses=witnesses or made.witnesses,
+            policy=policy or made.policy,
         )
         self.app: Litestar = central_app.build(
             self.config, clock=self.clock, entropy=CountedEntropy(draw)

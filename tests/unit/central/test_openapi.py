@@ -96,6 +96,9 @@ class Filled(Deployment):
             "/v1/digest-keys/destroy": msgspec.json.encode(place),
             "/v1/revocations": documents.encode(revocation(Daemon(self, 9).signer.kid)),
             f"{scope}/bundles": published.envelope,
+            f"{scope}/approvals": msgspec.json.encode(
+                {"digest": published.digest, "base": None, "verdict": "approve"}
+            ),
             f"{scope}/reports": msgspec.json.encode(ReportBody(REPORT, self.daemon.certificate)),
             f"{scope}/lock": b'{"reason": "drill", "ticket": null}',
         }
@@ -145,9 +148,14 @@ def _fitting_or_not(operation: APIOperation[Any, Any, Any, Any]) -> st.SearchStr
     return fitting | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
 
 
-NEVER_GOOD = {"POST /v1/enrol", "POST /v1/hosts", "POST /v1/chain-heads"}
+NEVER_GOOD = {
+    "POST /v1/enrol",
+    "POST /v1/hosts",
+    "POST /v1/chain-heads",
+    "POST /v1/policy/{policy_scope}/approvals",
+}
 """An enrolment is proved by a nonce, a host by its token, a chain-head by a signature over it: no
-text that is drawn or repeated is one."""
+text that is drawn or repeated is one. Nothing waits for approval here."""
 
 
 @pytest.mark.timeout(180)

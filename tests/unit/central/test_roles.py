@@ -31,6 +31,7 @@ NOBODY: Final = {
     ("POST", "/v1/records"),
     ("POST", "/v1/chain-heads"),
     ("POST", "/v1/revocations"),
+    ("POST", "/v1/policy/{policy_scope:str}/reports"),
     ("GET", "/v1/policy/{policy_scope:str}/head"),
     ("GET", "/v1/policy/root/{version:int}"),
     ("GET", "/v1/policy/blobs/sha256/{digest:str}"),
@@ -70,6 +71,10 @@ TABLE: Final = {
     ("PUT", "/v1/policy/{policy_scope:str}/lock"): (f"{SCOPE}/lock", "operator"),
     ("DELETE", "/v1/policy/{policy_scope:str}/lock"): (f"{SCOPE}/lock", "operator"),
     ("GET", "/v1/policy/{policy_scope:str}/log"): (f"{SCOPE}/log", "operator"),
+    ("GET", "/v1/policy/{policy_scope:str}/pending"): (f"{SCOPE}/pending", "operator"),
+    ("POST", "/v1/policy/{policy_scope:str}/approvals"): (f"{SCOPE}/approvals", "operator"),
+    ("GET", "/v1/policy/{policy_scope:str}/fleet"): (f"{SCOPE}/fleet", "operator"),
+    ("GET", "/v1/policy/{policy_scope:str}/convergence"): (f"{SCOPE}/convergence", "operator"),
 }
 """(method, path) → what to ask for, and the role that it takes."""
 
