@@ -76,6 +76,7 @@ lock: $(BIN)/python  ## resolve pyproject.toml anew into requirements/*.lock
 	$(PIP) install "uv==$(UV_VERSION)"
 	$(LOCK) --all-extras --group dev pyproject.toml -o requirements/dev.lock
 	$(LOCK) --extra central pyproject.toml -o requirements/runtime.lock
+	$(LOCK) --group build --constraints requirements/dev.lock -o requirements/build.lock
 
 clean:  ## remove the environment and everything built
 	rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis

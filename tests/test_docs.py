@@ -17,7 +17,14 @@ from sidecar.alarms import ALARMS
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
-PAGES = sorted([ROOT / "README.md", ROOT / "SECURITY.md", *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted(
+    [
+        ROOT / "README.md",
+        ROOT / "SECURITY.md",
+        ROOT / "k8s" / "README.md",
+        *(ROOT / "docs").rglob("*.md"),
+    ]
+)
 MAKEFILE = (ROOT / "Makefile").read_text()
 
 

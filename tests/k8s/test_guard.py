@@ -166,7 +166,7 @@ BAD: list[tuple[str, Break]] = [
     ("share the node's", lambda p: p.update(hostNetwork=True)),
     ("share the node's", lambda p: p.update(hostPID=True)),
     ("share the node's", lambda p: p.update(hostIPC=True)),
-    ("can read the gateway's memory", lambda p: p.update(shareProcessNamespace=True)),
+    ("share process numbers", lambda p: p.update(shareProcessNamespace=True)),
     ("needs fsGroup 65532", lambda p: p["securityContext"].pop("fsGroup")),
     ("needs fsGroup 65532", lambda p: p["securityContext"].update(fsGroupChangePolicy="Always")),
     (
