@@ -24,6 +24,8 @@ from spool.segment import pread_all, read_all, segment_base, segment_name
 
 CHUNK_BYTES = 256 * 1024
 """Read and scanned at a time, so that commits get at the disk in between."""
+_FIRST_BYTES = 16 * 1024
+"""Read and scanned for the first record alone, which is rarely larger."""
 
 
 class LoadedSegment(msgspec.Struct, frozen=True):
@@ -68,18 +70,25 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 def read_chunk(
-    files: FileSystem, directory: str, instance: str, base_seq: int, offset: int, end: int | None
+    files: FileSystem,
+    directory: str,
+    instance: str,
+    base_seq: int,
+    offset: int,
+    end: int | None,
+    chunk_bytes: int = CHUNK_BYTES,
 ) -> Chunk:
     """The next pieces at ``offset`` of a segment, before ``end`` (None: the end of the file).
 
-    Raises OSError. Always moves on, whatever the bytes are.
+    ``chunk_bytes``: how much is read, and more only where no piece ends in it. Raises OSError.
+    Always moves on, whatever the bytes are.
     """
     file = files.open(f"{directory}/{segment_name(base_seq)}", writable=False)
     try:
         header = frame.decode_header(pread_all(file, frame.PAGE_BYTES, 0))
         salt = _salt(header, instance, base_seq)
         until = min(file.size(), limits.SEGMENT_BYTES_MAX) if end is None else end
-        length = CHUNK_BYTES
+        length = chunk_bytes
         while True:
             data = pread_all(file, min(length, until - offset), offset)
             pieces = scan(data, instance=instance, salt=salt, base_seq=base_seq, start=0).pieces
@@ -117,7 +126,14 @@ def _shifted(pieces: list[Piece], shift: int) -> list[Piece]:
     return shifted
 
 
-def records(files: FileSystem, directory: str, *, from_seq: int = 0) -> Iterator[StoredRecord]:
+def first_record(files: FileSystem, directory: str) -> StoredRecord | None:
+    """The first readable record in ``directory``, found with little reading. Raises OSError."""
+    return next(records(files, directory, chunk_bytes=_FIRST_BYTES), None)
+
+
+def records(
+    files: FileSystem, directory: str, *, from_seq: int = 0, chunk_bytes: int = CHUNK_BYTES
+) -> Iterator[StoredRecord]:
     """Every readable record of the instance whose directory this is, in seq order.
 
     Damage is passed over. Raises OSError, and ValueError for a directory that is not named by an
@@ -132,7 +148,7 @@ def records(files: FileSystem, directory: str, *, from_seq: int = 0) -> Iterator
             continue
         offset, done = frame.PAGE_BYTES, False
         while not done:
-            chunk = read_chunk(files, directory, instance, base_seq, offset, None)
+            chunk = read_chunk(files, directory, instance, base_seq, offset, None, chunk_bytes)
             for piece in chunk.pieces:
                 if isinstance(piece, StoredRecord) and piece.seq > seen:
                     seen = piece.seq

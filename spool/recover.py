@@ -93,6 +93,7 @@ class DeadInstance:
         self._known_damage: set[tuple[int, int]] = set()
         self._lock = lock
         self._place = place
+        self._before: Findings | None = None
         self._findings: Findings | None = None
 
     def __repr__(self) -> str:
@@ -110,8 +111,7 @@ class DeadInstance:
         return self.settled is None and not self.findings.clean
 
     async def examine(self, disk: Disk) -> None:
-        """Read every segment and quarantine what is damaged. Raises OSError, ConfigInvalid."""
-        self.settled = await disk.run(self._prepare)
+        """Read every segment and quarantine what is damaged. Raises OSError."""
         examiner = Examiner(self.instance)
         quarantined: list[Quarantined] = []
         for base_seq in self.bases:
@@ -119,9 +119,10 @@ class DeadInstance:
             quarantined += await disk.run(
                 partial(self._segment, examiner=examiner, base_seq=base_seq, last=last)
             )
-        found, before = examiner.findings(quarantined), await disk.run(self._read_found)
-        self._findings = found if before is None else joined(before, found)
-        await disk.run(self._measure)
+        found = examiner.findings(quarantined)
+        self._findings = found if self._before is None else joined(self._before, found)
+        if self.bases:
+            await disk.run(self._measure)
 
     @property
     def never_used(self) -> bool:
@@ -129,8 +130,9 @@ class DeadInstance:
         kept = self.quarantine_files > 0
         return self.findings.last_seq is None and self.findings.whole and not kept
 
-    def _prepare(self, files: FileSystem) -> Settled | None:
-        """Drop what was never used; returns what an earlier start noted."""
+    def look(self, files: FileSystem) -> None:
+        """Drop what was never used, and read what earlier starts noted: all that there is to read
+        where every segment is gone. Run it before ``examine``. Raises OSError, ConfigInvalid."""
         names = files.list_directory(self.directory)
         self.bases = [base for name in names if (base := segment_base(name)) is not None]
         for base_seq in self.bases:
@@ -139,13 +141,18 @@ class DeadInstance:
         for name in names:
             if name.endswith(".tmp"):
                 remove_if_there(files, f"{self.directory}/{name}")
-        if SETTLED_NAME not in names:
-            return None
+        if SETTLED_NAME in names:
+            self.settled = self._read_settled(files)
+        if FOUND_NAME in names:
+            self._before = self._read_found(files)
+        if not self.bases:
+            self._measure(files)
+
+    def _read_settled(self, files: FileSystem) -> Settled | None:
+        """The note that the findings stand in a record."""
         try:
-            return msgspec.json.decode(
-                read_all(files, f"{self.directory}/{SETTLED_NAME}", frame.PAGE_BYTES),
-                type=Settled,
-            )
+            data = read_all(files, f"{self.directory}/{SETTLED_NAME}", frame.PAGE_BYTES)
+            return msgspec.json.decode(data, type=Settled)
         except UNREADABLE:
             return None
 
@@ -160,7 +167,7 @@ class DeadInstance:
 
     def _refuse_foreign(self, files: FileSystem) -> None:
         """A chain belongs to one tenant and region: its first readable record says which."""
-        first = next(read.records(files, self.directory), None)
+        first = read.first_record(files, self.directory)
         if first is None:
             return
         found = Place(first.leading.tenant, first.leading.region)
@@ -238,16 +245,17 @@ class DeadInstance:
     async def note_damage(self, disk: Disk, base_seq: int, stretch: Stretch) -> None:
         """Keep bytes that rotted since they were examined. Raises OSError."""
         self._known_damage.add((base_seq, stretch.offset))
-        self.bytes_used += await disk.run(
-            partial(
-                home.quarantine_stretch,
-                directory=self.directory,
-                base_seq=base_seq,
-                offset=stretch.offset,
-                length=stretch.length,
+        self.note_set_aside(
+            await disk.run(
+                partial(
+                    home.quarantine_stretch,
+                    directory=self.directory,
+                    base_seq=base_seq,
+                    offset=stretch.offset,
+                    length=stretch.length,
+                )
             )
         )
-        self.quarantine_files += 1
 
     def _measure(self, files: FileSystem) -> None:
         quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"
@@ -273,7 +281,7 @@ class DeadInstance:
         try:
             data = read_all(files, f"{self.directory}/{FOUND_NAME}", limits.SEGMENT_BYTES_MAX)
             return msgspec.json.decode(data, type=Findings)
-        except (FileNotFoundError, *UNREADABLE):
+        except UNREADABLE:
             return None
 
     def _note_found(self, files: FileSystem) -> None:
@@ -317,6 +325,8 @@ class DeadInstance:
         Shipping does not wait for the ``recovered`` record, which may itself wait for room: what
         was found is noted first, so that a crash in between leaves it to the next start.
         """
+        if not self.bases or self.last_seqs[0] > through_seq:
+            return
         while self.bases and self.last_seqs[0] <= through_seq:
             if self.needs_record and not (self._noted or self.never_used):
                 await disk.run(self._note_found)
@@ -388,15 +398,11 @@ async def find_dead(
     except OSError as error:
         raise ConfigInvalid(f"spool directory {root}: {error.strerror or error}") from error
     for instance in names:
+        found = None
         try:
-            lock = await disk.run(partial(_take, root=root, instance=instance))
-        except (OSError, ConfigInvalid) as error:
-            alone.append(await _left_alone(disk, root, instance, error))
-            continue
-        if lock is None:
-            continue
-        found = DeadInstance(root, instance, lock, place)
-        try:
+            found = await disk.run(partial(_take, root=root, instance=instance, place=place))
+            if found is None:
+                continue
             await found.examine(disk)
             if found.findings.records == 0:
                 # What is there and no record is in quarantine by now.
@@ -407,7 +413,8 @@ async def find_dead(
             if found.findings.clean and found.settled is None and found.quarantine_files:
                 await found.settle(disk, None, instance, wall_us)
         except (OSError, ConfigInvalid) as error:
-            found.release()
+            if found is not None:
+                found.release()
             alone.append(await _left_alone(disk, root, instance, error))
             continue
         dead.append(found)
@@ -472,11 +479,21 @@ def is_instance(name: str) -> bool:
     return True
 
 
-def _take(files: FileSystem, root: str, instance: str) -> Lock | None:
-    """The lock, or None if another process holds it or has removed the directory meanwhile."""
+def _take(files: FileSystem, root: str, instance: str, place: Place) -> DeadInstance | None:
+    """The directory, locked and looked at in one piece of work, since most of those that a start
+    meets hold nothing but a quarantine; None if another process has it, or removed it meanwhile."""
     path = f"{root}/{instance}"
     try:
         home.check_home(files, path)
-        return files.lock(f"{path}/{home.LOCK_NAME}")
+        lock = files.lock(f"{path}/{home.LOCK_NAME}")
     except FileNotFoundError:
         return None
+    if lock is None:
+        return None
+    found = DeadInstance(root, instance, lock, place)
+    try:
+        found.look(files)
+    except (OSError, ConfigInvalid):
+        found.release()
+        raise
+    return found
