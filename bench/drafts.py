@@ -13,7 +13,7 @@ from gateway.io.clock import SystemClock
 from gateway.io.entropy import SystemEntropy
 from gateway.recording import Scribe, Subject
 from gateway.seal import sha256_text
-from spool.recover import Place
+from spool.dead import Place
 
 PROMPT = (b"the order of the customer is on its way and should arrive tomorrow " * 64)[:4096]
 PLACE = Place("acme", "eu-west-1")

@@ -29,7 +29,8 @@ from sidecar.outside import Outside
 from sidecar.parts import Found, Parts, build_parts, look_for_dead
 from sidecar.reporting import daemon_status
 from sidecar.status import DaemonStatus
-from spool.recover import DeadInstance, LeftAlone, instances
+from spool.dead import DeadInstance
+from spool.recover import LeftAlone, instances
 from spool.status import DeadStatus
 
 _TELL_SECONDS: Final = 1.0

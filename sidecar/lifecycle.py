@@ -29,8 +29,8 @@ from sidecar.eventlog import EventLog
 from sidecar.outside import Outside
 from sidecar.parts import Parts
 from sidecar.status import DaemonStatus
+from spool.dead import DeadInstance
 from spool.examine import split_findings
-from spool.recover import DeadInstance
 
 EXIT_DRAINED: Final = 0
 EXIT_DISK_FAILED: Final = 74

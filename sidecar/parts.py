@@ -34,9 +34,10 @@ from sidecar.policy_origin import PolicyOrigin
 from sidecar.policy_reporter import PolicyReporter
 from sidecar.recent import RecentDecisions
 from sidecar.upkeep import Upkeep
-from spool import recover
+from spool.dead import DeadInstance
+from spool.dead import Place as SpoolPlace
 from spool.prove import Prover
-from spool.recover import DeadInstance, LeftAlone, find_dead, newest
+from spool.recover import LeftAlone, find_dead, newest
 from spool.seen import SeenLog
 from spool.ship import Shipper
 from spool.spool import Spool
@@ -294,7 +295,7 @@ async def look_for_dead(config: SidecarConfig, outside: Outside) -> Found:
     return await find_dead(
         outside.disk,
         config.spool.directory,
-        recover.Place(config.tenant, config.region),
+        SpoolPlace(config.tenant, config.region),
         wall_us=outside.clock.wall_us(),
     )
 

@@ -12,8 +12,9 @@ from typing import Final
 import msgspec
 
 from gateway.timestamp import time_text
+from spool.dead import DeadInstance
 from spool.examine import Findings
-from spool.recover import DeadInstance, LeftAlone
+from spool.recover import LeftAlone
 from spool.status import Violation
 
 _GRAVE: Final = (

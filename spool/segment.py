@@ -74,6 +74,15 @@ def read_all(files: FileSystem, path: str, bytes_max: int) -> bytes:
         file.close()
 
 
+def file_size(files: FileSystem, path: str) -> int:
+    """Bytes of the file at ``path``. Raises OSError."""
+    file = files.open(path, writable=False)
+    try:
+        return file.size()
+    finally:
+        file.close()
+
+
 def pread_all(file: File, length: int, offset: int) -> bytes:
     """Up to ``length`` bytes at ``offset``; fewer only at the end of the file."""
     data = file.pread(length, offset)

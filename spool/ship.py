@@ -24,10 +24,10 @@ from gateway.ports import Entropy, Service, WallClock
 from spool import retry
 from spool.batch import LINES_PER_STEP, Body, BodyBuilder
 from spool.config import SpoolConfig
+from spool.dead import DeadInstance
 from spool.post import Poster, Refused, Taken
 from spool.prove import Prover
 from spool.ranges import SeqRanges
-from spool.recover import DeadInstance
 from spool.retry import Delayed
 from spool.scan import StoredRecord
 from spool.source import DeadSource, LiveSource, Source, remove_when_done

@@ -19,9 +19,9 @@ from gateway.documents import RequestOf
 from gateway.ports import Disk, FileSystem
 from spool import frame, home, read
 from spool.batch import Window
+from spool.dead import DeadInstance
 from spool.ranges import SeqRanges
 from spool.read import Chunk
-from spool.recover import DeadInstance
 from spool.resend import Resend
 from spool.scan import StoredRecord, Stretch
 from spool.spool import Spool

@@ -15,8 +15,9 @@ import msgspec
 from gateway.errors import UNREADABLE
 from gateway.ports import FileSystem
 from spool import frame, home
+from spool.dead import SETTLED_NAME, Settled
 from spool.examine import Damage, Findings
-from spool.recover import SETTLED_NAME, Settled, is_instance
+from spool.recover import is_instance
 from spool.segment import read_all, segment_base
 from spool.shelf import PREPARED_PREFIX
 from spool.walk import NewerFormat, Walk

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from gateway.seal import Sealed
 from spool import frame
+from spool.dead import DeadInstance
 from spool.frame import SegmentHeader
-from spool.recover import DeadInstance, LeftAlone, find_dead
+from spool.recover import LeftAlone, find_dead
 from tests.sim.disk import SimDisk
 from tests.sim.loop import simulate
 from tests.sim.records import PLACE, instance_id

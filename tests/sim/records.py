@@ -5,8 +5,8 @@ from __future__ import annotations
 from gateway import seal
 from gateway.documents import Counters
 from gateway.record import UNCHAINED, Admin, Heartbeat, Record, Seal
+from spool.dead import Place
 from spool.frame import instance_text
-from spool.recover import Place
 
 PLACE = Place(tenant="acme", region="eu")
 """Whose these records are."""

@@ -16,8 +16,9 @@ from gateway.record import DamagedRange
 from gateway.seal import sha256_text
 from spool import frame, home, read
 from spool.config import SpoolConfig
+from spool.dead import DeadInstance
 from spool.examine import Findings
-from spool.recover import DeadInstance, find_dead
+from spool.recover import find_dead
 from spool.spool import Spool
 from tests.sim.disk import PowerCut, SimDisk
 from tests.sim.left_behind import ROOT, put_segment

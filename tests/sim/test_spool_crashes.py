@@ -16,7 +16,8 @@ from gateway.errors import TurnAway
 from gateway.ports import FileSystem
 from spool import read
 from spool.config import SpoolConfig
-from spool.recover import DeadInstance, find_dead
+from spool.dead import DeadInstance
+from spool.recover import find_dead
 from spool.spool import Spool
 from tests.sim.disk import Faults, PowerCut, SimDisk
 from tests.sim.loop import elapse, simulate

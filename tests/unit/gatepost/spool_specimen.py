@@ -12,7 +12,7 @@ from gateway.documents import Envelope
 from gateway.io import file_lock
 from gateway.seal import Sealed, sha256_text
 from spool import home
-from spool.recover import SETTLED_NAME, Settled
+from spool.dead import SETTLED_NAME, Settled
 from spool.source import SetAside
 from tests import specimens
 from tests.exports import Writer, root

@@ -7,7 +7,8 @@ import pytest
 from gateway.ports import Receipt
 from gateway.record import DamagedRange
 from spool import frame
-from spool.recover import DeadInstance, newest
+from spool.dead import DeadInstance
+from spool.recover import newest
 from tests.sim.disk import SimDisk
 from tests.sim.left_behind import files_of, home, put_segment, recover
 from tests.sim.loop import simulate

@@ -15,8 +15,9 @@ from gateway.ports import Receipt
 from gateway.seal import sha256_text
 from spool import frame
 from spool import home as place
+from spool.dead import DeadInstance
 from spool.frame import SegmentHeader
-from spool.recover import DeadInstance, find_dead
+from spool.recover import find_dead
 from tests.sim.disk import SimDisk
 from tests.sim.files import SimFiles
 from tests.sim.left_behind import SEGMENT_BYTES, files_of, home, put_segment, recover

@@ -11,8 +11,9 @@ from gateway.ports import FileSystem, Receipt
 from gateway.record import UNCHAINED, Clock, Start, Started
 from gateway.seal import sha256_text
 from spool import frame, read
+from spool.dead import Place
 from spool.frame import SegmentHeader
-from spool.recover import Place, find_dead, newest
+from spool.recover import find_dead, newest
 from tests.sim.disk import Faults, SimDisk
 from tests.sim.left_behind import ROOT, SEGMENT_BYTES, files_of, home, put_segment, recover
 from tests.sim.loop import simulate

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateway.ports import Receipt
-from spool.recover import DeadInstance
+from spool.dead import DeadInstance
 from tests.sim.disk import PowerCut, SimDisk
 from tests.sim.left_behind import files_of, put_segment, recover
 from tests.sim.loop import simulate
