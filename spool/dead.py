@@ -108,8 +108,6 @@ class DeadInstance:
             )
         found = examiner.findings(quarantined)
         self._findings = found if self._before is None else joined(self._before, found)
-        if self.bases:
-            await disk.run(self._measure)
 
     @property
     def never_used(self) -> bool:
@@ -177,7 +175,10 @@ class DeadInstance:
             self._make_true(files, loaded, scanned)
         damages = judge_segment(examiner, loaded, scanned, instance=self.instance, last=last)
         self.last_seqs.append(examiner.last_seq)
-        return self._quarantine(files, loaded, damages) if damages else []
+        quarantined = self._quarantine(files, loaded, damages) if damages else []
+        if last:
+            self._measure(files)
+        return quarantined
 
     def _make_true(self, files: FileSystem, loaded: LoadedSegment, scanned: Scan) -> None:
         """Have the disk hold what was read: what is told of an instance must stay so.

@@ -46,15 +46,14 @@ async def find_dead(
     dead: list[DeadInstance] = []
     alone: list[LeftAlone] = []
     try:
-        names = await disk.run(lambda files: instances(files, root))
+        taken = await disk.run(partial(_take_all, root=root, place=place))
     except OSError as error:
         raise ConfigInvalid(f"spool directory {root}: {error.strerror or error}") from error
-    for instance in names:
-        found = None
+    for found in taken:
+        if isinstance(found, LeftAlone):
+            alone.append(found)
+            continue
         try:
-            found = await disk.run(partial(_take, root=root, instance=instance, place=place))
-            if found is None:
-                continue
             await found.examine(disk)
             if found.findings.records == 0:
                 # What is there and no record is in quarantine by now.
@@ -63,22 +62,15 @@ async def find_dead(
                     await found.remove(disk)
                     continue
             if found.findings.clean and found.settled is None and found.quarantine_files:
-                await found.settle(disk, None, instance, wall_us)
+                await found.settle(disk, None, found.instance, wall_us)
         except (OSError, ConfigInvalid) as error:
-            if found is not None:
-                found.release()
-            alone.append(await _left_alone(disk, root, instance, error))
+            found.release()
+            look = partial(_left_alone, root=root, instance=found.instance, error=error)
+            alone.append(await disk.run(look))
             continue
         dead.append(found)
     dead.sort(key=lambda one: one.findings.last_id or "")
     return dead, alone
-
-
-async def _left_alone(disk: Disk, root: str, instance: str, error: Exception) -> LeftAlone:
-    directory = f"{root}/{instance}"
-    sizes = await disk.run(partial(_sizes, directory=directory))
-    kept = await disk.run(partial(_sizes, directory=f"{directory}/{home.QUARANTINE_NAME}"))
-    return LeftAlone(instance, str(error), sum(sizes) + sum(kept))
 
 
 def _sizes(files: FileSystem, directory: str) -> list[int]:
@@ -123,21 +115,37 @@ def is_instance(name: str) -> bool:
     return True
 
 
-def _take(files: FileSystem, root: str, instance: str, place: Place) -> DeadInstance | None:
-    """The directory, locked and looked at in one piece of work, since most of those that a start
-    meets hold nothing but a quarantine; None if another process has it, or removed it meanwhile."""
+def _take_all(files: FileSystem, *, root: str, place: Place) -> list[DeadInstance | LeftAlone]:
+    """Every dead directory, locked and looked at, in one piece of work: most of those that a start
+    meets hold nothing but a quarantine."""
+    found = (_take(files, root, instance, place) for instance in instances(files, root))
+    return [one for one in found if one is not None]
+
+
+def _take(
+    files: FileSystem, root: str, instance: str, place: Place
+) -> DeadInstance | LeftAlone | None:
+    """None if another process holds the directory or has removed it meanwhile."""
     path = f"{root}/{instance}"
     try:
         home.check_home(files, path)
         lock = files.lock(f"{path}/{home.LOCK_NAME}")
     except FileNotFoundError:
         return None
+    except (OSError, ConfigInvalid) as error:
+        return _left_alone(files, root, instance, error)
     if lock is None:
         return None
     found = DeadInstance(root, instance, lock, place)
     try:
         found.look(files)
-    except (OSError, ConfigInvalid):
+    except (OSError, ConfigInvalid) as error:
         found.release()
-        raise
+        return _left_alone(files, root, instance, error)
     return found
+
+
+def _left_alone(files: FileSystem, root: str, instance: str, error: Exception) -> LeftAlone:
+    directory = f"{root}/{instance}"
+    sizes = _sizes(files, directory) + _sizes(files, f"{directory}/{home.QUARANTINE_NAME}")
+    return LeftAlone(instance, str(error), sum(sizes))
