@@ -32,7 +32,6 @@ Owns: these bytes, both ways. Refuses: files, and judging what damage means (``e
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 import struct
 import zlib
@@ -62,6 +61,12 @@ _HEADER: Final = struct.Struct("<IBBHIIQQI")
 _U32: Final = struct.Struct("<I")
 _PADDING: Final = tuple(bytes(-size % 8) for size in range(8))
 _INSTANCE: Final = re.compile(r"[a-z2-7]{26}")
+_BASE32_DIGITS: Final = str.maketrans(
+    "abcdefghijklmnopqrstuvwxyz234567", "0123456789abcdefghijklmnopqrstuv"
+)
+"""From the digits of RFC 4648 to those of ``int``: every start reads every name on the volume."""
+_BEYOND: Final = 0b11
+"""26 characters have two bits more than an instance id."""
 
 
 def padded(length: int) -> int:
@@ -87,13 +92,10 @@ def instance_bytes(text: str) -> bytes:
     """The 16 bytes of an instance id (26 lower-case base32 characters). Raises ValueError."""
     if _INSTANCE.fullmatch(text) is None:
         raise ValueError(f"instance id {text!r} is not 26 characters of a-z and 2-7")
-    try:
-        raw = base64.b32decode(text.upper() + "======")
-    except binascii.Error as error:
-        raise ValueError(f"instance id {text!r} is not base32") from error
-    if instance_text(raw) != text:
+    number = int(text.translate(_BASE32_DIGITS), 32)
+    if number & _BEYOND:
         raise ValueError(f"instance id {text!r} has bits beyond its 128")
-    return raw
+    return (number >> _BEYOND.bit_length()).to_bytes(16, "big")
 
 
 def instance_text(raw: bytes) -> str:
