@@ -81,6 +81,19 @@ def test_a_directory_with_nothing_readable_keeps_only_its_quarantine() -> None:
     assert again.findings == dead.findings, "until a record says it"
 
 
+def test_a_start_takes_one_turn_of_the_disk_for_all_that_hold_only_a_quarantine() -> None:
+    disk = SimDisk()
+    for number in range(1, 6):
+        disk.put(f"{home(number)}/LOCK", b"")
+        disk.put(f"{home(number)}/quarantine/{0:020d}-4096.bin", bytes(100))
+        disk.put(f"{home(number)}/settled.json", b'{"by":null,"seq":null,"wall_us":0}')
+    turns: list[int] = []
+    disk.on_work = lambda: turns.append(1)
+    dead, _ = recover(disk)
+    assert [one.quarantine_bytes for one in dead] == [100] * 5
+    assert len(turns) == 1
+
+
 def test_a_damaged_header_page_costs_no_record() -> None:
     disk = SimDisk()
     path = put_segment(disk, sealed_records(3))

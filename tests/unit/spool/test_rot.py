@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from gateway.ports import Receipt
+from spool import frame
 from spool.dead import DeadInstance
+from spool.scan import Stretch
 from tests.sim.disk import PowerCut, SimDisk
 from tests.sim.left_behind import files_of, put_segment, recover
 from tests.sim.loop import simulate
@@ -88,3 +90,20 @@ def test_a_crash_of_the_next_start_does_not_hide_that_rot() -> None:
         else:
             assert cut > 5
             return
+
+
+def test_what_rotted_since_the_start_counts_as_quarantine_before_its_segment_goes() -> None:
+    disk = SimDisk()
+    records = sealed_records(3)
+    put_segment(disk, records)
+    (dead,), _ = recover(disk)
+    before = dead.bytes_used
+    length = frame.record_frame_bytes(len(records[0].payload))
+    rotten = Stretch(offset=frame.PAGE_BYTES, length=length, what="body", seq=0)
+
+    async def world() -> None:
+        await dead.note_damage(disk, 0, rotten)
+
+    simulate(0, world)
+    assert (dead.quarantine_files, dead.quarantine_bytes) == (1, length)
+    assert dead.bytes_used == before + length
