@@ -23,7 +23,7 @@ import anyio
 
 from gateway.ports import FileSystem, ResultT
 from tests.sim.files import SimFiles
-from tests.sim.sectors import Change, Entry, Inode, parent
+from tests.sim.sectors import Change, Entry, Inode, Names, parent
 
 Moment = Literal["write", "sync", "names", "read", "other"]
 """What an operation is to a power cut: ``sync`` makes written bytes durable, ``names`` changes
@@ -99,12 +99,12 @@ class SimDisk:
         self.cut_at: Moment | None = None
         self.on_cut: Callable[[], None] | None = None
         self.on_work: Callable[[], None] | None = None
-        self.entries: dict[str, Entry] = {"/": None}
+        self.entries = Names({"/": None})
         self.modes: dict[str, int] = {"/": 0o755}
         self.locks: set[str] = set()
         self.rotten: set[str] = set()
         self.chance = random.Random(seed)
-        self._durable: dict[str, Entry] = {"/": None}
+        self._durable = Names({"/": None})
         self._changes: list[Change] = []
         self._turn: anyio.Lock | None = None
         self._owed_seconds = 0.0
@@ -180,7 +180,7 @@ class SimDisk:
     def cut(self, keep: float) -> SimDisk:
         """The volume after a power cut; ``keep`` 0.0 loses all that was not durable, 1.0 none."""
         left = SimDisk(self.chance.randrange(2**32))
-        entries = dict(self._durable)
+        entries = Names(self._durable)
         for change in self._changes:
             if self.chance.random() < keep:
                 change.apply(entries)
@@ -190,7 +190,7 @@ class SimDisk:
             if entry is not None:
                 inodes.setdefault(id(entry), entry.after_cut(self.chance, keep))
             left.entries[path] = None if entry is None else inodes[id(entry)]
-        left._durable = dict(left.entries)
+        left._durable = Names(left.entries)
         left.modes, left.rotten = dict(self.modes), set(self.rotten)
         return left
 

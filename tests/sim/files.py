@@ -130,10 +130,7 @@ class SimFiles:
     def list_directory(self, path: str) -> list[str]:
         if self._entry(path) is not None:
             raise NotADirectoryError(errno.ENOTDIR, "not a directory", path)
-        start = path.rstrip("/") + "/"
-        begin = len(start)
-        inside = [name[begin:] for name in self._disk.entries if name.startswith(start)]
-        return sorted(name for name in inside if name and "/" not in name)
+        return self._disk.entries.inside(path)
 
     def sync_directory(self, path: str) -> None:
         self._entry(path)

@@ -29,9 +29,11 @@ _compiled: dict[bytes, Table] = {}
 
 
 async def _load_once(settings: Classification, *, threads: bool) -> Classifier:
-    if settings not in _loaded:
-        _loaded[settings] = await load_classifier(settings, threads=threads)
-    return _loaded[settings]
+    # Where compiled packs are kept makes no difference to what is loaded.
+    key = msgspec.structs.replace(settings, cache_directory=None)
+    if key not in _loaded:
+        _loaded[key] = await load_classifier(settings, threads=threads)
+    return _loaded[key]
 
 
 def _compile_once(policy: Policy) -> Table:

@@ -7,6 +7,7 @@ made, renamed or removed is one change, which a power cut keeps or loses.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 SECTOR_BYTES = 512
@@ -40,6 +41,8 @@ class Inode:
 
     def after_cut(self, chance: random.Random, keep: float) -> Inode:
         """This file after a power cut that keeps each dirty sector with probability ``keep``."""
+        if not self.dirty and not self.failed:
+            return self  # nothing can be lost, and nobody writes through the dead disk any more
         left = Inode(bytearray(self.written), bytearray(self.durable), mode=self.mode)
         left.dirty = {sector for sector in sorted(self.dirty) if chance.random() < keep}
         if left.dirty:
@@ -52,6 +55,36 @@ Entry = Inode | None
 """A file, or None for a directory."""
 
 
+class Names(dict[str, Entry]):
+    """Every name on a volume, and beside it what each directory holds."""
+
+    def __init__(self, names: Mapping[str, Entry]) -> None:
+        super().__init__()
+        self._inside: dict[str, set[str]] = {}
+        for path, entry in names.items():
+            self[path] = entry
+
+    def __setitem__(self, path: str, entry: Entry) -> None:
+        super().__setitem__(path, entry)
+        directory, _, name = path.rpartition("/")
+        self._inside.setdefault(directory, set()).add(name)
+
+    def __delitem__(self, path: str) -> None:
+        super().__delitem__(path)
+        directory, _, name = path.rpartition("/")
+        self._inside[directory].discard(name)
+
+    def take(self, path: str) -> Entry:
+        """Remove and return what is there."""
+        entry = self[path]
+        del self[path]
+        return entry
+
+    def inside(self, directory: str) -> list[str]:
+        """Names in ``directory``, sorted."""
+        return sorted(name for name in self._inside.get(directory.rstrip("/"), ()) if name)
+
+
 @dataclass(frozen=True)
 class Change:
     """One change of names: ``make`` and ``remove`` of ``path``, or ``move`` to ``target``."""
@@ -61,13 +94,15 @@ class Change:
     target: str = ""
     entry: Entry = None
 
-    def apply(self, entries: dict[str, Entry]) -> None:
+    def apply(self, entries: Names) -> None:
         if self.kind == "make":
             entries[self.path] = self.entry
+        elif self.path not in entries:
+            return
         elif self.kind == "remove":
-            entries.pop(self.path, None)
-        elif self.path in entries:
-            entries[self.target] = entries.pop(self.path)
+            del entries[self.path]
+        else:
+            entries[self.target] = entries.take(self.path)
 
 
 def parent(path: str) -> str:

@@ -71,6 +71,7 @@ class Watch:
         self._ledger = ledger
         self._central = central
         self._segments: dict[str, Inode] = {}
+        self._counted: list[Inode] = []
 
     def answering(self, stream: SimStream, data: bytes) -> None:
         """Bytes leave for an agent."""
@@ -134,7 +135,7 @@ class Watch:
         if grown == self._grown:
             return
         self._grown = grown
-        taken = sum(size for path, size in self._sizes() if "/quarantine/" not in path)
+        taken = sum(len(entry.written) for entry in self._counted)
         # A start that finds damage keeps a copy of it, room or not.
         if taken > self._bytes_max:
             self._ledger.violate("quota", f"{taken} bytes of at most {self._bytes_max}")
@@ -156,6 +157,9 @@ class Watch:
                     text = f"{path} is deleted, and {record_id} is not in the store"
                     self._ledger.violate("kept", text)
         self._segments = there
+        self._counted = [
+            entry for path, entry in there.items() if "/quarantine/" not in path and _counts(path)
+        ]
 
     def _note_alarm(self) -> None:
         """The alarm of damage counts for those instances of which something is in quarantine."""
@@ -170,7 +174,7 @@ class Watch:
             (path, len(entry.written))
             for path, entry in self._disk.entries.items()
             if entry is not None and path.startswith(self._root)
-            if notes or not (path.endswith(_NOTES) or _CONTRADICTION in path)
+            if notes or _counts(path)
         ]
 
     def compare(self, status: DaemonStatus, *, quiet: bool) -> None:
@@ -237,3 +241,8 @@ class Watch:
 
     def _complain(self, text: str) -> None:
         self._ledger.violate("status", f"life {self._life}: {text}")
+
+
+def _counts(path: str) -> bool:
+    """Whether a file of the spool counts against its quota."""
+    return not (path.endswith(_NOTES) or _CONTRADICTION in path)

@@ -7,6 +7,7 @@ one that does. Refuses: what a world is.
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
 import warnings
@@ -34,10 +35,11 @@ class Workers:
         self._coming: dict[int, AsyncResult[Outcome]] = {}
         if len(seeds) > 1:
             # Not forked from the test runner, in whatever state it is, but from a process that has
-            # imported the world and nothing else; one world each, whose memory goes with it.
+            # run a small world and nothing else; one world each, whose memory goes with it, so
+            # that nobody has to look for garbage in it either.
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["tests.sim.world"])
-            self._pool = context.Pool(os.cpu_count(), maxtasksperchild=1)
+            context.set_forkserver_preload(["tests.sim.warmed"])
+            self._pool = context.Pool(os.cpu_count(), gc.disable, maxtasksperchild=1)
             for seed in seeds:
                 self._coming[seed] = self._pool.apply_async(run_alone, (seed,))
 

@@ -47,6 +47,7 @@ _IN_FORCE_SECONDS: Final = 150.0
 """Two refreshes, and the longest wait after a failed one."""
 _BEHIND_SECONDS: Final = 50.0
 _DOWN_SECONDS: Final = 5.0
+_BETWEEN_LOOKS_SECONDS: Final = 5.0
 _LINES_KEPT: Final = 30
 _ROTATION_SECONDS: Final = 900.0
 _WAYS: Final = (
@@ -67,7 +68,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     calls: int = 118
     think_seconds: float = 2.5
     weather_seconds: float = 50.0
-    crash_seconds: float = 6.0
+    crash_seconds: float = 4.0
     look_seconds: float = 40.0
     certificate_seconds: int = 24 * 3_600
     hang_up: float = 0.05
@@ -85,7 +86,6 @@ def plan_of(seed: int) -> Plan:
             calls=100,
             think_seconds=1.0,
             weather_seconds=20.0,
-            crash_seconds=4.0,
             hang_up=0.1,
         )
     if seed % 10 == 9:
@@ -206,12 +206,12 @@ class World:
             around.cancel_scope.cancel()
 
     def _intruder(self) -> Intruder:
-        think_seconds = self.plan.think_seconds / 2
+        think_seconds = self.plan.think_seconds
         return Intruder(Host(self.network), self.ledger, self._part(), think_seconds)
 
     async def _stop_at_violation(self, scope: anyio.CancelScope) -> None:
         while not self.ledger.violations:  # noqa: ASYNC110 - checkers are synchronous
-            await anyio.sleep(1.0)
+            await anyio.sleep(_BETWEEN_LOOKS_SECONDS)
         scope.cancel()
 
     async def _lives(self) -> None:
