@@ -218,13 +218,16 @@ class DeadInstance:
         if self.settled is not None and pieces.keys() - home.quarantined_names(
             files, self.directory
         ):
-            # The record that was written about it does not know of these. The note goes first:
-            # once they are kept, the next start would take them for known.
-            remove_if_there(files, f"{self.directory}/{SETTLED_NAME}")
-            files.sync_directory(self.directory)
+            self._unsettle(files)
             self.settled = None
         home.quarantine(files, self.directory, pieces)
         return kept
+
+    def _unsettle(self, files: FileSystem) -> None:
+        """Before more is kept than the record about it knows of: once it is kept, the next start
+        would take it for known."""
+        remove_if_there(files, f"{self.directory}/{SETTLED_NAME}")
+        files.sync_directory(self.directory)
 
     def knows(self, base_seq: int, stretch: Stretch) -> bool:
         """Whether this damage was found before."""
@@ -233,17 +236,20 @@ class DeadInstance:
     async def note_damage(self, disk: Disk, base_seq: int, stretch: Stretch) -> None:
         """Keep bytes that rotted since they were examined. Raises OSError."""
         self._known_damage.add((base_seq, stretch.offset))
-        self.note_set_aside(
-            await disk.run(
-                partial(
-                    home.quarantine_stretch,
-                    directory=self.directory,
-                    base_seq=base_seq,
-                    offset=stretch.offset,
-                    length=stretch.length,
-                )
+
+        def keep(files: FileSystem) -> int:
+            # This process raised the alarm; a crash takes that with it, and the next start tells.
+            if self.settled is not None:
+                self._unsettle(files)
+            return home.quarantine_stretch(
+                files,
+                directory=self.directory,
+                base_seq=base_seq,
+                offset=stretch.offset,
+                length=stretch.length,
             )
-        )
+
+        self.note_set_aside(await disk.run(keep))
 
     def _measure(self, files: FileSystem) -> None:
         quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"
@@ -313,8 +319,6 @@ class DeadInstance:
         Shipping does not wait for the ``recovered`` record, which may itself wait for room: what
         was found is noted first, so that a crash in between leaves it to the next start.
         """
-        if not self.bases or self.last_seqs[0] > through_seq:
-            return
         while self.bases and self.last_seqs[0] <= through_seq:
             if self.needs_record and not (self._noted or self.never_used):
                 await disk.run(self._note_found)

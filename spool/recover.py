@@ -56,8 +56,9 @@ async def find_dead(
         try:
             await found.examine(disk)
             if found.findings.records == 0:
-                # What is there and no record is in quarantine by now.
-                await found.trim(disk, limits.JSON_INTEGER_MAX)
+                if found.bases:
+                    # What is there and no record is in quarantine by now.
+                    await found.trim(disk, limits.JSON_INTEGER_MAX)
                 if found.removable(wall_us) or found.never_used:
                     await found.remove(disk)
                     continue

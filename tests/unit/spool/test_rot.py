@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from gateway.ports import Receipt
 from spool import frame
 from spool.dead import DeadInstance
@@ -23,6 +25,13 @@ def _rot(disk: SimDisk, path: str, name: str) -> None:
 def _settle(disk: SimDisk, dead: DeadInstance) -> None:
     async def world() -> None:
         await dead.settle(disk, RECEIPT, instance_id(9), wall_us=0)
+
+    simulate(0, world)
+
+
+def _note_damage(disk: SimDisk, dead: DeadInstance, stretch: Stretch) -> None:
+    async def world() -> None:
+        await dead.note_damage(disk, 0, stretch)
 
     simulate(0, world)
 
@@ -101,9 +110,27 @@ def test_what_rotted_since_the_start_counts_as_quarantine_before_its_segment_goe
     length = frame.record_frame_bytes(len(records[0].payload))
     rotten = Stretch(offset=frame.PAGE_BYTES, length=length, what="body", seq=0)
 
-    async def world() -> None:
-        await dead.note_damage(disk, 0, rotten)
-
-    simulate(0, world)
+    _note_damage(disk, dead, rotten)
     assert (dead.quarantine_files, dead.quarantine_bytes) == (1, length)
     assert dead.bytes_used == before + length
+
+
+@pytest.mark.parametrize("keep", [0.0, 1.0])
+def test_a_crash_while_such_rot_is_kept_leaves_it_to_the_next_start(keep: float) -> None:
+    for cut in range(1, 100):
+        disk = SimDisk(cut)
+        path = put_segment(disk, sealed_records(4))
+        (dead,), _ = recover(disk)
+        _settle(disk, dead)
+        _rot(disk, path, "record-1")
+        length = frame.record_frame_bytes(len(sealed_records(1)[0].payload))
+        rotten = Stretch(offset=frame.PAGE_BYTES + length, length=length, what="body", seq=1)
+        disk.faults.cut_at_operation = disk.operations + cut
+        try:
+            _note_damage(disk, dead, rotten)
+        except (PowerCut, BaseExceptionGroup):
+            (dead,), _ = recover(disk.cut(keep))
+            assert dead.needs_record, f"power cut at operation {cut}"
+        else:
+            assert cut > 5
+            return
