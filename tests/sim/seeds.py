@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-FIXED: Final = (48, 8, 1, 10, 13, 18, 38, 12, 3, 4, 6, 7, 9, 5, 15)
+FIXED: Final = (48, 18, 38, 8, 1, 10, 13, 12, 3, 4, 6, 7, 9, 15, 5)
 """The longest worlds first."""
 
 
