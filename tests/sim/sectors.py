@@ -74,10 +74,10 @@ class Names(dict[str, Entry]):
         directory, _, name = path.rpartition("/")
         self._inside[directory].discard(name)
 
-    def take(self, path: str) -> Entry:
-        """Remove and return what is there."""
-        entry = self[path]
-        del self[path]
+    def pop(self, path: str, *default: Entry) -> Entry:  # type: ignore[override]  # one form
+        entry = super().pop(path, *default)
+        directory, _, name = path.rpartition("/")
+        self._inside.get(directory, set()).discard(name)
         return entry
 
     def inside(self, directory: str) -> list[str]:
@@ -102,7 +102,7 @@ class Change:
         elif self.kind == "remove":
             del entries[self.path]
         else:
-            entries[self.target] = entries.take(self.path)
+            entries[self.target] = entries.pop(self.path)
 
 
 def parent(path: str) -> str:
