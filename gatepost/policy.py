@@ -22,6 +22,7 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "build": ("gatepost.policy_build:build", "Write the bundle that people then sign."),
     "sign": ("gatepost.keys_sign:sign", "Add a signature, as gatepost keys sign."),
     "publish": ("gatepost.policy_publish:publish", "Publish a signed bundle."),
+    "export": ("gatepost.policy_export:export", "Write what daemons take from a web server."),
     "pending": ("gatepost.policy_pending:pending", "Show what waits for another person."),
     "approve": ("gatepost.policy_pending:approve", "Let pass what another person published."),
     "reject": ("gatepost.policy_pending:reject", "Drop what waits."),
