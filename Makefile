@@ -6,6 +6,7 @@ PYTEST_ARGS ?=
 SEED        ?=
 MUTANT      ?=
 SEEDS       ?=
+EXAMPLES    ?= 200000
 UV_VERSION  := 0.13.9
 
 VENV      := .venv
@@ -23,7 +24,7 @@ SOURCES := $(patsubst %/,%,$(sort $(dir $(wildcard \
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .DELETE_ON_ERROR:
-.PHONY: help dev demo up test lint fmt test-system sim sim-coverage mutants bench docs wheel lock clean
+.PHONY: help dev demo up test lint fmt fuzz test-system sim sim-coverage mutants bench docs wheel lock clean
 
 help:  ## print this list
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' \
@@ -49,6 +50,10 @@ lint: $(INSTALLED)  ## style, types and the dependency rule
 fmt: $(INSTALLED)  ## format, and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+fuzz: $(INSTALLED)  ## mutated policy documents at the verifier, for long; EXAMPLES=200000
+	GATEPOST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest --timeout=0 \
+	    tests/unit/policy_cache/test_trusted_fuzz.py $(PYTEST_ARGS)
 
 test-system: $(INSTALLED)  ## tests that need root, namespaces or apt; a skip fails
 	GATEPOST_SKIPS_FAIL=1 $(BIN)/pytest -m system $(PYTEST_ARGS)

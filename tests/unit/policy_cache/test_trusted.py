@@ -323,6 +323,17 @@ def test_a_head_of_another_spec_or_with_an_empty_interval_is_refused() -> None:
         assert refused(head_of(publisher, refresh=Refresh(low, high)), publisher) == "window"
 
 
+def test_a_heads_own_refresh_interval_stands_in_the_snapshot() -> None:
+    publisher = Publisher()
+    bundle = publisher.bundle()
+    opened = open_head(publisher.head(bundle, refresh=Refresh(20, 40)), publisher)
+    root = publisher.open_root()
+    content = trusted.open_bundle(bundle.envelope, root, opened, T0)
+    got = trusted.snapshot_of(root, opened, content, 0)
+    assert (got.refresh_seconds_min, got.refresh_seconds_max) == (20.0, 40.0)
+    assert got.fresh_until_us == T0 + 80 * SECOND
+
+
 # -- bundles ------------------------------------------------------------------------------------
 
 
