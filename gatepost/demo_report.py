@@ -74,7 +74,7 @@ def _agent(found: Sequence[dict[str, object]]) -> str:
 def next_steps(console: Console) -> None:
     """How to point one's own agent at Gatepost."""
     console.print(
-        "\nPoint your own agent at it:\n"
+        "\nPoint your own agent at it, with .venv/bin in your PATH:\n"
         "  gatepost up                  # keeps this set-up running in .gatepost/\n"
         '  eval "$(gatepost env)"       # in the agent\'s shell: base URLs, NO_PROXY\n'
         "  gatepost tail                # watch decisions and the spool",

@@ -48,7 +48,7 @@ def test_every_command_of_the_page_does_what_it_says(tmp_path: Path) -> None:
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "root: loses ed25519:" in ended.stdout
-    assert ended.stdout.count("put it as 1.json into roots_directory") == 1
+    assert ended.stdout.count("put it as 1.json into roots_directory") == 2
     assert "not trusted from 2026-11-28T09:30:00.000000Z on" in ended.stdout
     chain = signed_file.read_roots(tmp_path / "roots")
     assert [root.version for root in chain] == [1, 2]
