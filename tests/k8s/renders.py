@@ -41,9 +41,17 @@ def golden_name(directory: str) -> str:
     return f"{directory.replace('/', '-')}.yaml"
 
 
+@cache
 def can_render() -> bool:
-    """Whether this machine has what renders: kubectl carries kustomize, and needs no server."""
-    return shutil.which("kubectl") is not None
+    """Whether this machine has what renders: kubectl carries kustomize, and needs no server.
+
+    Version 5 alone: others read components and order what they write in another way.
+    """
+    if shutil.which("kubectl") is None:
+        return False
+    asked = ["kubectl", "version", "--client", "--output", "json"]
+    done = subprocess.run(asked, capture_output=True, check=False, timeout=30)
+    return done.returncode == 0 and b'"kustomizeVersion": "v5.' in done.stdout
 
 
 def render(directory: str) -> bytes:
