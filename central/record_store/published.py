@@ -10,16 +10,19 @@ from central.database import Database
 from central.record_store import publication, witnesses
 from central.record_store.cosignatures import Quorum
 from central.record_store.place import Place
-from central.record_store.witnesses import Asked, Witnesses, Witnessing
+from central.record_store.witnesses import Asked, Rest, Witnesses, Witnessing
 from gateway.ports import WallClock
 
 
 class PublishedLogs:
-    """Every log of one store. ``asked``: the witnesses of its configuration, or None."""
+    """Every log of one store. ``asked``: the witnesses of its configuration, or None; ``rest``
+    seals the store's own chains, before they are asked."""
 
-    def __init__(self, asked: Asked | None, database: Database, clock: WallClock) -> None:
+    def __init__(
+        self, asked: Asked | None, database: Database, clock: WallClock, rest: Rest
+    ) -> None:
         self._database = database
-        self._witnesses = None if asked is None else Witnesses(asked, database, clock)
+        self._witnesses = None if asked is None else Witnesses(asked, database, clock, rest)
         self.quorum: Quorum | None = None if asked is None else asked.quorum
 
     async def push_checkpoints(self) -> None:

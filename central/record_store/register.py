@@ -5,9 +5,10 @@ over and sealed. Refuses: what stands in one (``own_chain.py``).
 
 A chain begins with the first act in its log. Another takes its place when two thirds of its
 certificate's life are over, and after an export of a whole log, which seals it: nothing of the
-store itself is open in what an auditor carries away. An issuer that is away delays an act by two
-seconds at most, and by none for half a minute after that; the chain is uncertified until it is
-back.
+store itself is open in what an auditor carries away. An export under a quorum is cut at what
+witnesses cosigned; so before they are asked, the chains are sealed as well. An issuer that is away
+delays an act by two seconds at most, and by none for half a minute after that; the chain is
+uncertified until it is back.
 """
 
 from __future__ import annotations
@@ -103,12 +104,15 @@ class Register:
         """
         return await self._keep((act.tenant, act.region), [act], work, closing=True)
 
-    async def close(self) -> None:
-        """Seal every chain that was begun. Raises Refused."""
-        while self._chains:
-            place, chain = next(iter(self._chains.items()))
-            await self._database.write(partial(self._writer.end, chain=chain))
-            del self._chains[place]
+    async def rest(self) -> None:
+        """Seal every chain that was begun; the next act in its log begins another. Raises
+        Refused."""
+        for place in list(self._chains):
+            async with self._locks.setdefault(place, anyio.Lock()):
+                chain = self._chains.get(place)
+                if chain is not None:
+                    await self._database.write(partial(self._writer.end, chain=chain))
+                    del self._chains[place]
 
     async def _keep(
         self,

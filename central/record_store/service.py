@@ -96,7 +96,7 @@ class RecordStore:
         self.register = Register(
             config, root_files, signer, self._logbook, self.database, clock, entropy, desk
         )
-        self.published = PublishedLogs(asked, self.database, clock)
+        self.published = PublishedLogs(asked, self.database, clock, self.register.rest)
 
     async def start(self) -> None:
         """Sign for what an earlier start of this store signed under another key, and record what
@@ -106,7 +106,7 @@ class RecordStore:
 
     async def aclose(self) -> None:
         """Seal the store's own chains; the database is closed by its own ``close``."""
-        await self.register.close()
+        await self.register.rest()
         if isinstance(self._desk, RemoteIssuer):
             await self._desk.aclose()
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Literal
 
 import anyio
@@ -94,10 +94,15 @@ class Asked(msgspec.Struct, frozen=True):
     push_seconds: float
 
 
+Rest = Callable[[], Awaitable[None]]
+"""Seals the store's own chains: what is cosigned shall hold none that is open. Raises Refused."""
+
+
 class Witnesses:
     """Those of one store."""
 
-    def __init__(self, asked: Asked, database: Database, clock: WallClock) -> None:
+    def __init__(self, asked: Asked, database: Database, clock: WallClock, rest: Rest) -> None:
+        self._rest = rest
         self.quorum = asked.quorum
         self._clients = asked.clients
         self._push_seconds = asked.push_seconds
@@ -123,6 +128,7 @@ class Witnesses:
         """Ask every witness once for what it has not cosigned yet. What fails is in the log and in
         ``status``."""
         try:
+            await self._rest()
             targets = await self._database.read(_targets)
         except Refused as error:
             _log.error("witness_round_failed", extra={"detail": str(error)})

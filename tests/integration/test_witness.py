@@ -131,6 +131,7 @@ def test_an_export_is_cosigned_and_a_rewritten_log_is_not(
 ) -> None:
     services = make_central(edit=watch.edit)
     _calls(make_site, services, 3)
+    services.client.get("/v1/instances")
     told = eventually(
         lambda: one if (one := _witnessing(services)).quorum_size == one.size else None,
         "a cosignature of all that was shipped",
@@ -138,7 +139,8 @@ def test_an_export_is_cosigned_and_a_rewritten_log_is_not(
     assert (told.witnesses[0].name, told.witnesses[0].state) == ("other-house", "good")
     cosigned = services.client.get(f"{BASE}/checkpoint").decode()
     assert note.cosigned(note.parse(cosigned), [note.parse_key(watch.key)])
-    assert _verified(services, tmp_path, watch.key)["witnesses"] == "true"
+    verdicts = _verified(services, tmp_path, watch.key)
+    assert (verdicts["witnesses"], verdicts["tail"]) == ("true", "true")
     stranger = _key_of_a_stranger()
     assert _verified(services, tmp_path, stranger)["witnesses"] == "incomplete"
 
@@ -152,7 +154,7 @@ def test_an_export_is_cosigned_and_a_rewritten_log_is_not(
     assert (ahead.quorum_size, ahead.witnesses[0].cosigned_size) == (None, 0)
     assert watch.contradictions() == []
 
-    _calls(make_site, services, 8)
+    _calls(make_site, services, 20)
     services.kill()
     services.start(watch.edit)  # the pause after a refusal is as long as several rounds
     refused = eventually(

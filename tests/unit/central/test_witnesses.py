@@ -16,6 +16,7 @@ from central.record_store.witnesses import Witnesses, Witnessing
 from gatepost.cli import main
 from gateway import checkpoint, logproof, note
 from gateway.errors import ConfigInvalid
+from gateway.evidence import verify_export
 from gateway.logproof import Entry, LeafType
 from gateway.note import Note, NoteKey
 from gateway.ports import ServiceAnswer
@@ -414,10 +415,29 @@ def test_the_verifier_wants_the_quorum_that_the_auditor_names(
     watched.round()
     cosigned = _verified(watched, tmp_path, 2)
     too_many = _verified(watched, tmp_path, 3)
-    assert "0 of 2 witnesses cosigned the checkpoint" in bare
+    assert "0 of 3 witnesses cosigned the checkpoint" in bare
     assert "witnesses: " not in cosigned
     assert "seen by witness.example/a" in cosigned
     assert "2 of 3 witnesses cosigned the checkpoint" in too_many
+
+
+def test_an_export_under_a_quorum_holds_no_open_chain_of_the_store(
+    watched: Watched, daemon: Daemon
+) -> None:
+    """It is cut at what was cosigned, so the seal of the export itself is not in it."""
+    daemon.ship(daemon.start(), daemon.end())
+    watched.deployment.get("/v1/instances")
+    watched.rest()
+    assert watched.round().quorum_size == 7
+    export = watched.deployment.http.get(
+        "/v1/exports?complete=1", headers=watched.deployment.as_person("audrey")
+    )
+    report = verify_export(
+        export.content.splitlines(keepends=True), str(watched.deployment.config.root_fingerprint)
+    )
+    assert (report.verdict("tail").state, report.exit_code) == ("true", 0)
+    states = [one["state"] for one in watched.deployment.get("/v1/instances")]
+    assert sorted(states) == ["open", "sealed", "sealed", "sealed"]
 
 
 def _verified(watched: Watched, directory: Path, quorum: int) -> str:

@@ -11,11 +11,13 @@ import anyio
 import httpx
 import msgspec
 from litestar import Litestar
+from litestar.di import Provide
 
 from central.config import WitnessSettings
 from central.database import Database
 from central.record_store import cosignatures, schema, upgrades
 from central.record_store.logs import Log, find_log
+from central.record_store.service import RecordStore
 from central.record_store.witness_client import WitnessClient
 from central.record_store.witnesses import Asked, Witnesses, Witnessing
 from central.witness import app as witness_app
@@ -124,6 +126,10 @@ async def _for_ever(_: bytes) -> ServiceAnswer:
     raise AssertionError("never")
 
 
+async def _nothing() -> None:
+    """The chains are sealed already."""
+
+
 class Watched:
     """A deployment whose newest checkpoint needs ``threshold`` of the houses ``names``."""
 
@@ -171,7 +177,8 @@ class Watched:
         clients = [
             WitnessClient(one, self.houses[one.name], "", 5) for one in quorum.policy.witnesses
         ]
-        return Witnesses(Asked(quorum, clients, push_seconds), database, self.clock)
+        # These rounds run in a loop of their own; what the store's do first is ``rest``.
+        return Witnesses(Asked(quorum, clients, push_seconds), database, self.clock, _nothing)
 
     def database(self) -> Database:
         path = f"{self.deployment.config.data_directory}/records.db"
@@ -192,6 +199,13 @@ class Watched:
                 database.close()
 
         return anyio.run(main)
+
+    def rest(self) -> None:
+        """Seal the store's own chains, as the store does before a round."""
+        provided = self.deployment.app.dependencies["record_store"]
+        assert isinstance(provided, Provide)
+        store: RecordStore = provided.dependency()
+        self.deployment.http.blocking_portal.call(store.register.rest)
 
     def round(self) -> Witnessing:
         return self.run(lambda made: made.round())
