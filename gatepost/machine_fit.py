@@ -31,6 +31,7 @@ from policy_cache.fetch import FetchFailed
 from policy_cache.mounted import MountedSource
 from sidecar.classifying import load_classifier
 from sidecar.config import SidecarConfig
+from sidecar.pseudonym_key import read_pseudonym_key
 
 _OVERFLOW_UID: Final = 65_534
 """What the kernel shows of every caller from another user namespace."""
@@ -53,9 +54,17 @@ def problems(config: SidecarConfig) -> Iterator[Problem]:
     yield from _directories(config)
     yield from _credentials(config)
     yield from _token_keys(config)
+    yield from _pseudonyms(config)
     yield from _loadable(config)
     if not config.routes:
         yield Problem("routes", "is empty: every call would be turned away", fatal=True)
+
+
+def _pseudonyms(config: SidecarConfig) -> Iterator[Problem]:
+    try:
+        read_pseudonym_key(config.pseudonyms.key_file)
+    except ConfigInvalid as error:
+        yield Problem("pseudonyms.key_file", str(error), fatal=True)
 
 
 def _trust(config: SidecarConfig) -> Iterator[Problem]:

@@ -86,8 +86,11 @@ class CallView(msgspec.Struct, frozen=True, kw_only=True):
     arguments and ``input`` their exact bytes. For model calls ``input`` is the UTF-8 of the last
     user text segment. ``hosted_tools``: tools that the provider would run; ``references``: stored
     objects it would read. ``opaque``: pointers of parts that no text scan can read.
-    ``unknown_tools``: tool types this version does not know (denied). ``rpc_id``: JSON-RPC id as
-    JSON text, None for notifications and other protocols.
+    ``unknown_tools``: tool types this version does not know (denied). ``output_limits``: pointers
+    of the members that bound how much the model answers, the one to set first, ``*`` for each
+    item; ``end_user`` and ``cache_keys``: of those that name the end user to the provider, and of
+    those that often hold such a name. All three whether or not the body has them. ``rpc_id``:
+    JSON-RPC id as JSON text, None for notifications and other protocols.
     """
 
     protocol: Protocol
@@ -105,6 +108,9 @@ class CallView(msgspec.Struct, frozen=True, kw_only=True):
     unknown_tools: tuple[str, ...] = ()
     references: tuple[str, ...] = ()
     opaque: tuple[str, ...] = ()
+    output_limits: tuple[str, ...] = ()
+    end_user: tuple[str, ...] = ()
+    cache_keys: tuple[str, ...] = ()
     rpc_id: str | None = None
     rpc_notification: bool = False
 

@@ -24,6 +24,7 @@ from gateway.facts import NONE, facts_of
 from gateway.inputs import Inputs, gather
 from gateway.judgement import Judgement, judge
 from gateway.limits import UPSTREAMS_MAX
+from gateway.obligation import Amendment, bodily, obligation_text
 from gateway.policy import Obligation
 from gateway.seal import sha256_text
 from gateway.snapshot import Snapshot
@@ -56,27 +57,28 @@ class Ruled(msgspec.Struct, frozen=True, kw_only=True):
 class Permit:
     """Leave to forward one call to one of ``upstreams``, in their order, and nowhere else.
 
-    Only ``decide`` makes one. ``obligations``: those that were met or are to be met.
+    Only ``decide`` makes one. ``body``: what to send instead of the body that was received, None
+    to send that one.
     """
 
-    __slots__ = ("obligations", "ruling", "upstreams")
+    __slots__ = ("body", "ruling", "upstreams")
 
     ruling: Ruled
     upstreams: tuple[Upstream, ...]
-    obligations: tuple[Obligation, ...]
+    body: bytes | None
 
     def __init__(
         self,
         token: object,
         ruling: Ruled,
         upstreams: tuple[Upstream, ...],
-        obligations: tuple[Obligation, ...],
+        body: bytes | None,
     ) -> None:
         if token is not _TOKEN:
             raise TypeError("a Permit is made by gateway.decide.decide and nothing else")
         object.__setattr__(self, "ruling", ruling)
         object.__setattr__(self, "upstreams", upstreams)
-        object.__setattr__(self, "obligations", obligations)
+        object.__setattr__(self, "body", body)
 
     def __init_subclass__(cls) -> NoReturn:
         raise TypeError("Permit has no subclasses: one could skip the check of its maker")
@@ -93,11 +95,13 @@ class Denial(msgspec.Struct, frozen=True, kw_only=True):
     """A call that is not forwarded. ``code``: a key of ``errors.CODES``.
 
     ``approval_digest``: what an approver would approve, with ``approval_required`` alone.
+    ``owed``: with ``obligation_unsupported``, what must be done to the body for a permit.
     """
 
     ruling: Ruled
     code: str
     approval_digest: str | None = None
+    owed: tuple[Obligation, ...] = ()
 
 
 class _Asked(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,11 +127,13 @@ def decide(
     stage: Stage = "request",
     *,
     digest_key: bytes,
+    amendment: Amendment | None = None,
 ) -> Permit | Denial:
     """The ruling on one call. Pure; the same arguments give the same ruling.
 
     ``now_us``: trusted time, microseconds since 1970 UTC; what rules read of it is a fact.
-    ``digest_key``: keys the digests of facts that may not stand in clear.
+    ``digest_key``: keys the digests of facts that may not stand in clear. ``amendment``: what was
+    done to the body; without it a call with such obligations is denied, and the denial names them.
     """
     if snapshot is None:
         return refuse(None, "policy_unavailable", now_us, stage=stage)
@@ -159,8 +165,14 @@ def decide(
             judgement, outcome="deny", code="denied", reason="upstream_not_permitted"
         )
         return _denied(asked, inputs, nowhere, results)
+    owed = bodily(judgement.obligations)
+    if owed and (amendment is None or amendment.obligations != owed):
+        code = "obligation_unsupported"
+        unmet = msgspec.structs.replace(judgement, outcome="deny", code=code, reason=code)
+        return msgspec.structs.replace(_denied(asked, inputs, unmet, results), owed=owed)
     ruling = _ruled(asked, inputs, judgement, results, fail_open=fail_open)
-    return Permit(_TOKEN, ruling, upstreams[:UPSTREAMS_MAX], judgement.obligations)
+    body = amendment.body if owed and amendment is not None else None
+    return Permit(_TOKEN, ruling, upstreams[:UPSTREAMS_MAX], body)
 
 
 def refuse(
@@ -277,23 +289,6 @@ def _narrowed(
             and (names is None or upstream.name in names)
         )
     return upstreams
-
-
-def obligation_text(obligation: Obligation) -> str:
-    """The one text of an obligation in a record: its name, ``=``, its value."""
-    for name in Obligation.__struct_fields__:
-        value = getattr(obligation, name)
-        if value is not None:
-            return f"{name}={_value_text(value)}"
-    raise ValueError("an obligation without a member is refused at load")
-
-
-def _value_text(value: object) -> str:
-    if isinstance(value, list):
-        return ",".join(map(str, value))
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return msgspec.json.encode(value).decode()
 
 
 def _approval_digest(asked: _Asked) -> str:

@@ -60,7 +60,7 @@ async def _serve(context: Context) -> None:
     known = await understand(context)
     reservation = world.log.reserve(RECORDS_PER_CALL * len(known.calls))
     try:
-        rulings = rule(context, known)
+        rulings = await rule(context, known)
         commit = world.log.submit(reservation, *rulings.drafts)
         for draft in rulings.drafts:
             world.decided(draft)

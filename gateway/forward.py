@@ -52,9 +52,10 @@ class Forwarding:
         self._context = context
         self._known = known
         self._permit = first.verdict
+        self._body = known.body if first.verdict.body is None else first.verdict.body
         self._commit = commit
         self._finding = finding
-        self._upload = None if known.body is not None else context.world.scribe.body_digest()
+        self._upload = None if self._body is not None else context.world.scribe.body_digest()
         self._trying: anyio.CancelScope | None = None
         self._lost: TurnAway | None = None
         self._may_repeat = True
@@ -162,7 +163,7 @@ class Forwarding:
         finding.outcome = "ok" if head.status < 400 else "upstream_error"
 
     def _is_repeatable(self, call: UpstreamCall) -> bool:
-        if self.relay.begun or self._known.body is None:
+        if self.relay.begun or self._body is None:
             return False
         return self._context.route.idempotent or not call.sent_any
 
@@ -170,7 +171,7 @@ class Forwarding:
 
     def _outgoing(self, upstream: Upstream) -> OutgoingRequest:
         context = self._context
-        head, body = context.incoming.head, self._known.body
+        head, body = context.incoming.head, self._body
         if body is not None:
             content_length: int | None = len(body)
         else:
@@ -184,10 +185,10 @@ class Forwarding:
         )
 
     async def _send_body(self, call: UpstreamCall) -> None:
-        if self._known.body is None:
+        if self._body is None:
             await self._send_upload(call)
-        elif self._known.body:
-            await call.send(self._known.body)
+        elif self._body:
+            await call.send(self._body)
         await call.end()
 
     async def _send_upload(self, call: UpstreamCall) -> None:

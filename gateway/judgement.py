@@ -20,21 +20,20 @@ from typing import Final
 import msgspec
 
 from gateway.inputs import Inputs
+from gateway.obligation import merged
 from gateway.policy import Obligation
 from gateway.table import Candidates, Rule, Table
 from gateway.target import named
 from gateway.truth import FALSE, TRUE, UNKNOWN, Truth
 from gateway.vocabulary import Outcome
 
-SUPPORTED: Final = frozenset({"regions", "upstreams"})
-"""Obligations that this version meets; any other one makes a call ``obligation_unsupported``."""
-
 
 class Judgement(msgspec.Struct, frozen=True):
     """Outcome by rules. ``code``: a key of ``errors.CODES``, None for an allow.
 
     ``rules``: ids of the rules that decided, sorted. ``unknown_rules``: ids of live rules whose
-    result was UNKNOWN. ``shadow``: the outcome if shadow rules were live, None without any.
+    result was UNKNOWN. ``obligations``: of an allow, as ``obligation.merged`` has them.
+    ``shadow``: the outcome if shadow rules were live, None without any.
     """
 
     outcome: Outcome
@@ -102,10 +101,6 @@ def _conclude(candidates: Candidates, applicable: list[tuple[Rule, Truth]]) -> J
         return _not_allowed("deny", code, reason, by_effect["deny"], unknown)
     if "grant" not in by_effect:
         return _not_allowed("deny", "denied", "no_grant", [], unknown)
-    unmet = [rule for rule in obliging if not all(map(supported, rule.obligations))]
-    if unmet:
-        code = "obligation_unsupported"
-        return _not_allowed("deny", code, code, unmet, unknown)
     if "require_approval" in by_effect:
         code = "approval_required"
         return _not_allowed("approval_required", code, code, by_effect["require_approval"], unknown)
@@ -115,7 +110,7 @@ def _conclude(candidates: Candidates, applicable: list[tuple[Rule, Truth]]) -> J
         reason="granted",
         rules=tuple(sorted(rule.id for rule in by_effect["grant"] + obliging)),
         unknown_rules=unknown,
-        obligations=tuple(each for rule in obliging for each in rule.obligations),
+        obligations=merged(each for rule in obliging for each in rule.obligations),
         shadow=None,
     )
 
@@ -137,15 +132,6 @@ def _not_allowed(
 ) -> Judgement:
     ids = tuple(sorted(rule.id for rule in rules))
     return Judgement(outcome, code, reason, ids, unknown_rules, (), None)
-
-
-def supported(obligation: Obligation) -> bool:
-    """Whether this version can meet ``obligation``."""
-    return all(
-        name in SUPPORTED
-        for name in Obligation.__struct_fields__
-        if getattr(obligation, name) is not None
-    )
 
 
 _DIGITS: Final = bytes.maketrans(bytes((FALSE, TRUE, UNKNOWN)), b"012")

@@ -31,7 +31,7 @@ class _Part(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Redact(_Part, frozen=True):
-    """Categories to take out of the texts before they are forwarded."""
+    """Categories to take out of the texts before they are forwarded; ``*`` patterns too."""
 
     categories: list[str]
 
@@ -39,8 +39,8 @@ class Redact(_Part, frozen=True):
 class Obligation(_Part, frozen=True):
     """What must be done for a call to be allowed; exactly one member is set.
 
-    ``regions`` and ``upstreams`` narrow where the call may go and are met here. The others are
-    must-understand: a daemon that cannot meet one refuses the call (``obligation_unsupported``).
+    ``regions`` and ``upstreams`` narrow where the call may go. The others change its body, and a
+    call whose body cannot be changed so is refused (``obligation_unsupported``).
     """
 
     regions: list[str] | None = None

@@ -122,9 +122,11 @@ class Scribe:
         *,
         upstreams: tuple[Upstream, ...],
         status: int | None,
+        forwarded: bytes | None = None,
     ) -> tuple[record.Decision, str | None]:
         """The decision record, and the path of a value that had to be cut though it must not.
 
+        ``forwarded``: the body to send, where an obligation changed it.
         With such a path the caller rules ``value_too_long`` instead, and records that.
         """
         cutter = Cutter(self.digest_key)
@@ -163,7 +165,7 @@ class Scribe:
             cut=cutter.cuts,
             digest=record.DecisionDigest(
                 request=subject.request,
-                forwarded=None,
+                forwarded=None if forwarded is None else self.digest(forwarded),
                 input=None if call is None or call.input is None else self.digest(call.input),
             ),
             parent=subject.parent,

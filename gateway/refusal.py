@@ -48,7 +48,7 @@ _REMEDIES: Final[dict[str, str]] = {
     "identity_ambiguous": "Send exactly one delegation token.",
     "value_too_long": "Shorten the value that is named.",
     "denied": "Do not repeat the call; ask the policy owner, with the decision id.",
-    "approval_required": "Have the digest approved, then send the same call again.",
+    "approval_required": "Show the digest to the policy owner; another policy may allow it.",
     "obligation_unsupported": "Ask the policy owner, with the decision id.",
     "policy_locked": "The policy owner has to lift the stop.",
 }

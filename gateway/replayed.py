@@ -1,8 +1,9 @@
 """The rulings that a policy may give on a recorded call, from what its conditions may have been.
 
-``conclude`` asks four things of the results, one after the other: does a denial apply, a grant, an
-obligation that cannot be met, a demand for approval? Rules of one kind that may or may not apply
-are taken to do so together: whether *any* of them applies is all that the outcome depends on.
+``conclude`` asks three things of the results, one after the other: does a denial apply, a grant, a
+demand for approval? Then it gathers obligations, and a body is changed or not. Rules of one kind
+that may or may not apply are taken to do so together: whether *any* of them applies is all that
+the outcome depends on.
 
 Owns: that reduction, and what a route's upstreams do to an allow. Refuses: judging a record
 (``replay.py``); the order of effects is ``judgement.conclude``'s alone.
@@ -15,9 +16,9 @@ from itertools import product
 
 import msgspec
 
-from gateway.decide import obligation_text
 from gateway.errors import CODES
-from gateway.judgement import Judgement, conclude, supported
+from gateway.judgement import Judgement, conclude
+from gateway.obligation import bodily, obligation_text
 from gateway.policy import Obligation
 from gateway.possibility import IS_TRUE, IS_UNKNOWN, Mask, one_of
 from gateway.record import UpstreamRef
@@ -107,7 +108,7 @@ def _fixed(
             continue
         applying, idle = _split(rule, mask)
         if applying and idle and not rule.shadow:
-            kind = (rule.effect, all(map(supported, rule.obligations)))
+            kind = (rule.effect, bool(bodily(rule.obligations)))
             kinds.setdefault(kind, []).append(place)
         results.append(_representative(rule, mask, bool(applying) and not rule.shadow))
     return results, kinds
@@ -141,6 +142,12 @@ def nowhere(end: End) -> End:
     return msgspec.structs.replace(
         end, outcome="deny", reason="upstream_not_permitted", status=CODES["denied"].status
     )
+
+
+def unmet(end: End) -> End:
+    """``end``, an allow, where the body could not be changed as its obligations want it."""
+    code = "obligation_unsupported"
+    return msgspec.structs.replace(end, outcome="deny", reason=code, status=CODES[code].status)
 
 
 def opened(end: End) -> End:

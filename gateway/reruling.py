@@ -4,7 +4,8 @@ As ``decide.py``: the state of the policy copy, what the provider would run, the
 upstreams. The state is the recorded one, whatever the policy: it says how old the daemon's copy
 was. Against the very bundle that decided, the record's packed results settle what its facts leave
 open, and the daemon is believed in what no record holds: how long ago a head expired, what
-stood in the part of a list that was cut, and which upstreams a route had where none was left.
+stood in the part of a list that was cut, which upstreams a route had where none was left, and
+whether a body could be changed as obligations want it.
 
 Owns: that order, and which results can be believed. Refuses: the verdict (``replay.py``).
 """
@@ -22,6 +23,7 @@ from gateway.comparison import Scope
 from gateway.condition import never_known
 from gateway.inputs import ARGUMENTS, DERIVED
 from gateway.judgement import unpack_results
+from gateway.obligation import bodily, obligation_text
 from gateway.policy import Grant, Policy, Restriction
 from gateway.possibility import (
     ALL_ARGUMENTS,
@@ -44,6 +46,7 @@ from gateway.replayed import (
     opened,
     provider_side,
     refusal,
+    unmet,
     upstream_left,
 )
 from gateway.table import Candidates, compile_policy, scope_of
@@ -245,9 +248,29 @@ def _lifted(when: object, scope: Scope) -> _Lifted:
 
 
 def _placed(end: End, decision: Decision, *, own: bool) -> list[End]:
-    """``end``, if it is an allow, with what the route's upstreams make of its obligations."""
+    """``end``, if it is an allow, with what the route and the body make of its obligations."""
+    if end.outcome != "allow":
+        return [end]
+    routed = _routed(end, decision, own=own)
+    return [final for one in routed for final in _amended(one, decision, own=own)]
+
+
+def _amended(end: End, decision: Decision, *, own: bool) -> list[End]:
+    owed = set(map(obligation_text, bodily(end.narrowing)))
     ruling = decision.decision
-    if end.outcome != "allow" or upstream_left(end, decision.model.upstreams):
+    if end.outcome != "allow" or not owed:
+        return [end]
+    if own:
+        return [unmet(end) if ruling.reason == "obligation_unsupported" else end]
+    if ruling.outcome in PERMITTED and owed.issubset(ruling.obligations):
+        return [end]
+    # No record holds the body, so whether it can be changed is not known.
+    return [end, unmet(end)]
+
+
+def _routed(end: End, decision: Decision, *, own: bool) -> list[End]:
+    ruling = decision.decision
+    if upstream_left(end, decision.model.upstreams):
         return [end]
     if every_upstream(decision):
         return [nowhere(end)]

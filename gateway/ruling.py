@@ -1,9 +1,10 @@
 """Rules on every call of one exchange and drafts the records of the rulings.
 
 Owns: reading the policy snapshot and the time once for all of them, asking ``decide`` once per
-call, turning an earlier refusal into a ruling, refusing a whole group for one denial, and the
-rule that what must be recorded whole is not cut. Refuses: committing the drafts
-(``exchange.py``) and the policy's semantics (``decide.py``).
+call (and once more with the body that it wants), turning an earlier refusal into a ruling,
+refusing a whole group for one denial, and the rule that what must be recorded whole is not cut.
+Refuses: committing the drafts (``exchange.py``), changing a body (``amending.py``) and the
+policy's semantics (``decide.py``).
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ import anyio
 import msgspec
 
 from gateway import decide, errors
+from gateway.amending import amend
 from gateway.call import CallView, Label
 from gateway.decide import Denial, Permit
 from gateway.errors import TurnAway
 from gateway.lineage import trace_of
+from gateway.obligation import Amendment, Unmet
 from gateway.record import Decision
 from gateway.recording import Subject
 from gateway.snapshot import Snapshot
@@ -69,11 +72,15 @@ class Rulings(msgspec.Struct, frozen=True, kw_only=True):
         return next(own, denied[0]) if denied else None
 
 
-def rule(context: Context, known: Understood, stage: Stage = "request") -> Rulings:
-    """Decide and draft. Raises TurnAway (``too_many_denials``) before anything is recorded."""
+async def rule(context: Context, known: Understood, stage: Stage = "request") -> Rulings:
+    """Decide and draft; waits only where a body must be changed.
+
+    Raises TurnAway (``too_many_denials``) before anything is recorded.
+    """
     bench = _Bench(context, known, stage)
     labels: tuple[Label | None, ...] = known.labels or (None,) * len(known.calls)
-    each = [bench.rule(call, label) for call, label in zip(known.calls, labels, strict=True)]
+    pairs = zip(known.calls, labels, strict=True)
+    each = [await bench.rule(call, label) for call, label in pairs]
     if len(each) > 1 and not _go_together(each):
         each = [bench.with_group(one, label) for one, label in zip(each, labels, strict=True)]
     rulings = Rulings(each=tuple(each), moment=bench.moment, policy_us=bench.spent_us)
@@ -115,12 +122,40 @@ class _Bench:
         self._stage: Stage = stage
         self._trace = trace_of(context.incoming.head)
 
-    def rule(self, call: CallView | None, label: Label | None) -> Ruling:
+    async def rule(self, call: CallView | None, label: Label | None) -> Ruling:
         began_us = self._context.world.clock.mono_us()
-        verdict = self._verdict(call, label)
-        self.spent_us += self._context.micros_since(began_us)
         refused = self._known.refused
-        return self._ruling(call, label, verdict, "" if refused is None else refused.detail)
+        detail = "" if refused is None else refused.detail
+        verdict = self._verdict(call, label)
+        if isinstance(verdict, Denial) and verdict.owed:
+            try:
+                verdict = self._verdict(call, label, await self._amendment(verdict, call, label))
+            except Unmet as unmet:
+                detail = f"the policy demands a change of this request: {unmet}"
+        self.spent_us += self._context.micros_since(began_us)
+        return self._ruling(call, label, verdict, detail)
+
+    async def _amendment(
+        self, denial: Denial, call: CallView | None, label: Label | None
+    ) -> Amendment:
+        """What the obligations of ``denial`` make of the body. Raises Unmet, whatever fails."""
+        known = self._known
+        if self._stage != "request" or known.batch or call is None or label is None:
+            raise Unmet("it is one of several messages that go together")
+        try:
+            return await amend(
+                self._context,
+                denial.owed,
+                principal=known.principal,
+                call=call,
+                label=label,
+                body=known.body,
+            )
+        except (Unmet, TurnAway):
+            raise
+        except Exception as error:  # a fault of ours must not be taken for a changed body
+            self._context.world.report("amending_failed", error)
+            raise Unmet("it could not be made") from error
 
     def with_group(self, ruling: Ruling, label: Label | None) -> Ruling:
         """Nothing of a group with a denial is forwarded, so none of it is recorded as allowed."""
@@ -128,7 +163,9 @@ class _Bench:
             return ruling
         return self._ruling(ruling.call, label, self._refusal(_GROUP_DENIED), "")
 
-    def _verdict(self, call: CallView | None, label: Label | None) -> Permit | Denial:
+    def _verdict(
+        self, call: CallView | None, label: Label | None, amendment: Amendment | None = None
+    ) -> Permit | Denial:
         if self._known.refused is not None:
             return self._refusal(self._known.refused.code)
         if call is None:
@@ -142,6 +179,7 @@ class _Bench:
             self.moment.now_us,
             stage=self._stage,
             digest_key=self._context.world.scribe.digest_key,
+            amendment=amendment,
         )
 
     def _refusal(self, code: str) -> Denial:
@@ -174,7 +212,11 @@ class _Bench:
         scribe = self._context.world.scribe
         if isinstance(verdict, Permit):
             return scribe.decision(
-                subject, verdict.ruling, upstreams=verdict.upstreams, status=None
+                subject,
+                verdict.ruling,
+                upstreams=verdict.upstreams,
+                status=None,
+                forwarded=verdict.body,
             )
         status = errors.CODES[verdict.code].status
         return scribe.decision(subject, verdict.ruling, upstreams=(), status=status)

@@ -112,7 +112,7 @@ class ServerGate:
         )
         reservation = world.log.reserve(_RECORDS * len(calls))
         try:
-            rulings = rule(self._context, known, stage="server")
+            rulings = await rule(self._context, known, stage="server")
             commit = world.log.submit(reservation, *rulings.drafts)
             for draft in rulings.drafts:
                 world.decided(draft)

@@ -40,6 +40,7 @@ from gateway.zone import Zone
 RuleEffect = Literal["grant", "deny", "require_approval", "oblige"]
 _RULE_ID: Final = re.compile(r"[a-z0-9][a-z0-9._-]*")
 _NAME: Final = re.compile(NAME_PATTERN)
+_CATEGORY: Final = re.compile(r"[a-z0-9_*]+(\.[a-z0-9_*]+)*")
 _FACT_VALUE_BYTES: Final = 80
 """The longest value of a fact: a keyed digest (76 and quotes) or a number's text in its object."""
 
@@ -268,6 +269,26 @@ def _check_obligations(effect: RuleEffect, obligations: tuple[Obligation, ...]) 
             raise TargetInvalid("an obligation is an object with exactly one member")
         if obligation.regions == [] or obligation.upstreams == []:
             raise TargetInvalid("an obligation with an empty list forbids all: use effect 'deny'")
+        _check_change(obligation)
+
+
+def _check_change(obligation: Obligation) -> None:
+    """The obligations that change a body."""
+    ceiling, redact = obligation.max_output_tokens, obligation.redact
+    if ceiling is not None and not 1 <= ceiling <= limits.JSON_INTEGER_MAX:
+        raise TargetInvalid("max_output_tokens is at least 1: use effect 'deny' to forbid all")
+    if obligation.pseudonymise_user is False:
+        raise TargetInvalid("pseudonymise_user is true, or is left out")
+    if redact is None:
+        return
+    if not redact.categories:
+        raise TargetInvalid("redact names no category; '*' stands for all")
+    for category in redact.categories:
+        if _CATEGORY.fullmatch(category) is None:
+            raise TargetInvalid(
+                f"redact: {category!r} is no category: words of lower-case letters, digits and "
+                "'_', with dots between, or a pattern with '*'"
+            )
 
 
 def _check_settings(policy: Policy) -> None:

@@ -5,11 +5,12 @@ Owns: two frozen bundles of values that every step is handed. Refuses: behaviour
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import msgspec
 
-from gateway.call import CallView, Head, Label, Peer, Principal, Route
+from gateway.call import CallView, Head, Label, Peer, Principal, Route, Segment
+from gateway.classify.classifier import Analysis
 from gateway.inflight import Admission, InFlight
 from gateway.lineage import Lineage
 from gateway.ports import RecordLog, WallClock
@@ -26,7 +27,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     """The gateway's surroundings. Built once, by the composition root.
 
     ``signed_time_us``: the newest time that a verified signature vouches for; identity and
-    policy use the later of it and the wall clock. ``decided``: told of each submitted decision, for
+    policy use the later of it and the wall clock. ``classify`` reads a call's texts once;
+    ``analyse`` tells what stands where in any texts, for redaction. ``pseudonym_key``: None where
+    none is configured. ``decided``: told of each submitted decision, for
     counters and onlookers. ``report``: an unexpected fault, for the log. ``overhead_header``:
     whether answers say how much time they spent here.
     """
@@ -34,6 +37,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     routes: RouteTable
     identify: Callable[[Peer, Head, int], Principal]
     classify: Callable[[CallView], Awaitable[Label]]
+    analyse: Callable[[Sequence[Segment]], Awaitable[Analysis]]
     policy: Callable[[], Snapshot | None]
     signed_time_us: Callable[[], int]
     log: RecordLog
@@ -49,6 +53,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     denials: KeyedBuckets[str]
     report: Callable[[str, BaseException], None]
     overhead_header: bool = False
+    pseudonym_key: bytes | None = None
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):

@@ -23,6 +23,7 @@ from sidecar.eventlog import EventLog
 from sidecar.keyfiles import KeyFiles
 from sidecar.outside import Outside
 from sidecar.parts import Parts
+from sidecar.pseudonym_key import read_pseudonym_key
 from sidecar.route_config import built_routes
 
 _KEYS_MAX: Final = 4_096
@@ -42,6 +43,7 @@ class CallPath:
         self._upstreams = UpstreamPool(outside.network.upstreams)
         self._routes = RouteTable(built_routes(config.upstreams, config.routes))
         self._classifying = classifying
+        self._pseudonym_key = read_pseudonym_key(config.pseudonyms.key_file)
 
     @classmethod
     async def load(cls, config: SidecarConfig, outside: Outside, log: EventLog) -> CallPath:
@@ -62,6 +64,7 @@ class CallPath:
             routes=self._routes,
             identify=identify,
             classify=self._classifying.classify,
+            analyse=self._classifying.analyse,
             policy=parts.policy.current,
             signed_time_us=parts.policy.signed_time_us,
             log=parts.spool,
@@ -83,6 +86,7 @@ class CallPath:
             ),
             report=parts.log.fault,
             overhead_header=parts.config.overhead_header,
+            pseudonym_key=self._pseudonym_key,
         )
 
     async def aclose(self) -> None:

@@ -6,17 +6,22 @@ fault raises, and the call fails closed.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
 import anyio
 import anyio.to_thread
 
 from gateway import limits
-from gateway.call import CallView, Label
-from gateway.classify.classifier import Classifier, prefers_thread
+from gateway.call import CallView, Label, Segment
+from gateway.classify.classifier import Analysis, Classifier, prefers_thread
 from gateway.errors import ConfigInvalid
 from gateway.io.packs import PrivateDirectory, read_core_pack
 from sidecar.config import Classification
 
 _THREADS = 2
+
+ResultT = TypeVar("ResultT")
 
 
 async def load_classifier(settings: Classification, *, threads: bool) -> Classifier:
@@ -47,7 +52,7 @@ def _pack_bytes(settings: Classification) -> bytes:
 
 
 class Classifying:
-    """``World.classify`` over one classifier."""
+    """``World.classify`` and ``World.analyse`` over one classifier."""
 
     def __init__(self, classifier: Classifier, threads: bool) -> None:
         self._classifier = classifier
@@ -55,9 +60,20 @@ class Classifying:
         self._limiter = anyio.CapacityLimiter(_THREADS)
 
     async def classify(self, call: CallView) -> Label:
-        """The label of ``call``. hyperscan releases the GIL, so a thread really helps."""
-        if not self._threads or not prefers_thread(call.segments):
-            return self._classifier.classify(call.segments, call.opaque)
-        return await anyio.to_thread.run_sync(
-            self._classifier.classify, call.segments, call.opaque, limiter=self._limiter
-        )
+        """The label of ``call``."""
+        return await self._run(self._classifier.classify, call.segments, call.opaque)
+
+    async def analyse(self, segments: Sequence[Segment]) -> Analysis:
+        """What stands where in ``segments``."""
+        return await self._run(self._classifier.analyse, segments, ())
+
+    async def _run(
+        self,
+        step: Callable[[Sequence[Segment], Sequence[str]], ResultT],
+        segments: Sequence[Segment],
+        opaque: Sequence[str],
+    ) -> ResultT:
+        # hyperscan releases the GIL, so a thread really helps.
+        if not self._threads or not prefers_thread(segments):
+            return step(segments, opaque)
+        return await anyio.to_thread.run_sync(step, segments, opaque, limiter=self._limiter)

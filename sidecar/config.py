@@ -253,6 +253,15 @@ class Classification(Section, frozen=True, kw_only=True):
     ] = None
 
 
+class Pseudonyms(Section, frozen=True, kw_only=True):
+    """What the obligation `pseudonymise_user` needs; without a key such a call is refused."""
+
+    key_file: Annotated[
+        FilePath | None,
+        Meta(description="Base64 of 32 bytes, 0600. Daemons with the same key agree."),
+    ] = None
+
+
 class SidecarConfig(Section, frozen=True, kw_only=True):
     """The whole file."""
 
@@ -274,6 +283,7 @@ class SidecarConfig(Section, frozen=True, kw_only=True):
     policy: PolicySettings
     identity: IdentityConfig = IdentityConfig()
     classification: Classification = Classification()
+    pseudonyms: Pseudonyms = Pseudonyms()
     upstream_access: UpstreamAccess = UpstreamAccess()
     credentials: tuple[CredentialSettings, ...] = ()
     upstreams: tuple[UpstreamSettings, ...] = ()

@@ -27,6 +27,7 @@ BROAD_EXCEPTS: dict[str, str] = {
     "gateway/exchange.py": "the boundary of one call: a fault of ours must not look like an answer",
     "gateway/io/serve.py": "the boundary of one connection: a bad one never ends a listener",
     "gateway/forward.py": "the boundary of one forwarded call: its answer must not end cleanly",
+    "gateway/ruling.py": "the boundary of changing a body: a fault refuses the call, in a record",
     "gatepost/demo_clients.py": "whatever an SDK raises is a row of the table",
 }
 """Where `except Exception` is a real boundary, and why."""

@@ -60,6 +60,7 @@ DIALECT: Final = Dialect(
             *("model", "stream", "messages", "system", "tools", "type", "role", "content", "text"),
             *("source", "definition", "container", "container_id", "file_id", "mcp_servers"),
             *("fallbacks", "thread", "input_schema", "requests", "params", "url", "skill_id", "id"),
+            *("max_tokens", "max_tokens_to_sample", "metadata"),
         }
     ),
     references=frozenset(
@@ -69,16 +70,21 @@ DIALECT: Final = Dialect(
     model_lists=frozenset({"fallbacks"}),
     hosted_members={"mcp_servers": "mcp"},
     tool=judge_tool,
+    end_user=("/metadata/user_id",),
 )
 
-_POST: Final = {"POST": Action("message", "json")}
+OF_MESSAGES: Final = ("/max_tokens", "/fallbacks/*/max_tokens")
+"""A model that answers in the place of another has a limit of its own."""
+_OF_COMPLETE: Final = ("/max_tokens_to_sample",)
+
+_POST: Final = {"POST": Action("message", "json", output_limits=OF_MESSAGES)}
 _GET_MODELS: Final = {"GET": Action("models", "none")}
 _BATCH: Final = "/v1/messages/batches/{batch}"
 _TABLE: Final = PathTable(
     {
         "/v1/messages": _POST,
         "/v1/messages/count_tokens": {"POST": Action("count_tokens", "json")},
-        "/v1/complete": {"POST": Action("completion", "json")},
+        "/v1/complete": {"POST": Action("completion", "json", output_limits=_OF_COMPLETE)},
         "/v1/messages/batches": {
             "POST": Action("batch", "json"),
             "GET": Action("batch", "none"),

@@ -9,6 +9,7 @@ Source: Amazon Bedrock Runtime API reference (Converse, InvokeModel).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 import msgspec
@@ -47,21 +48,42 @@ DIALECT: Final = Dialect(
     | {
         *("toolConfig", "toolSpec", "systemTool", "cachePoint", "additionalModelRequestFields"),
         *("image", "document", "video", "bytes", "s3Location", "uri", "promptVariables"),
+        *("inferenceConfig", "maxTokens", "max_gen_len", "textGenerationConfig", "maxTokenCount"),
     },
     references=anthropic.DIALECT.references | {"uri"},
     object_references=anthropic.DIALECT.object_references,
     model_lists=anthropic.DIALECT.model_lists,
     hosted_members=anthropic.DIALECT.hosted_members,
     tool=judge_tool,
+    end_user=("/metadata/user_id", "/additionalModelRequestFields/metadata/user_id"),
 )
+
+_EXTRA: Final = "/additionalModelRequestFields"
+_OF_CONVERSE: Final = (
+    "/inferenceConfig/maxTokens",
+    *(f"{_EXTRA}/{name}" for name in ("max_tokens", "max_gen_len", "max_new_tokens")),
+    f"{_EXTRA}/inferenceConfig/maxTokens",
+    f"{_EXTRA}/textGenerationConfig/maxTokenCount",
+)
+"""Fields that go to the model as they are may bound it, too; they are lowered, never set."""
+_OF_INVOKE: Final[Mapping[str, tuple[str, ...]]] = {
+    "anthropic.": anthropic.OF_MESSAGES,
+    "mistral.": ("/max_tokens",),
+    "meta.": ("/max_gen_len",),
+    "amazon.nova-": ("/inferenceConfig/maxTokens", "/inferenceConfig/max_new_tokens"),
+    "amazon.titan-text-": ("/textGenerationConfig/maxTokenCount",),
+}
+"""Family in the model id → the members of its native body. Of others nothing is known."""
 
 _STORED_PROMPT: Final = ":prompt/"
 """In the ARN of a prompt that the provider holds, which may stand where a model id does."""
 
 _TABLE: Final = PathTable(
     {
-        "/model/{model}/converse": {"POST": Action("converse", "json")},
-        "/model/{model}/converse-stream": {"POST": Action("converse", "json", stream=True)},
+        "/model/{model}/converse": {"POST": Action("converse", "json", output_limits=_OF_CONVERSE)},
+        "/model/{model}/converse-stream": {
+            "POST": Action("converse", "json", stream=True, output_limits=_OF_CONVERSE)
+        },
         "/model/{model}/invoke": {"POST": Action("converse", "json")},
         "/model/{model}/invoke-with-response-stream": {
             "POST": Action("converse", "json", stream=True)
@@ -80,6 +102,18 @@ def read(route: Route, head: Head, body: bytes) -> CallView:
     match = _TABLE.match(head.method, provider_path(route, head))
     model = match.variables["model"]
     call = view(route, head, body, match, DIALECT, model=model)
+    if not call.output_limits and match.action.operation == "converse":
+        call = msgspec.structs.replace(call, output_limits=_native_limits(model))
     if _STORED_PROMPT in model:
         call = msgspec.structs.replace(call, references=(*call.references, model))
     return call
+
+
+def _native_limits(model: str) -> tuple[str, ...]:
+    """By the family that ``model`` names: an id or a system profile (``eu.anthropic.…``), or the
+    ARN of either."""
+    name = model.rpartition("/")[2]
+    for family, limits in _OF_INVOKE.items():
+        if name.startswith(family) or name.partition(".")[2].startswith(family):
+            return limits
+    return ()

@@ -42,6 +42,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     to answer with. ``hosted_members``: top-level key → the hosted tool that it switches on.
     ``tool``: judges one entry of a tools list. ``bare_item_references``: an object of nothing
     but an ``id`` stands for a stored item.
+    ``end_user`` and ``cache_keys``: as ``CallView`` has them.
     ``snake_equal``: the provider takes ``camelCase`` and ``snake_case`` for the same member.
     ``folds``, ``telling`` and ``is_lower`` are derived: the folded names of ``read``, the keys
     whose presence says something about tools, references or models, and whether the provider's
@@ -57,6 +58,8 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True):
     model_lists: frozenset[str] = frozenset()
     hosted_members: Mapping[str, str] = {}
     bare_item_references: bool = False
+    end_user: tuple[str, ...] = ()
+    cache_keys: tuple[str, ...] = ()
     snake_equal: bool = False
     folds: frozenset[str] = frozenset()
     telling: frozenset[str] = frozenset()

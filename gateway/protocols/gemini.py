@@ -56,7 +56,7 @@ def judge_tool(tool: Members) -> list[ToolVerdict]:
 _READ: Final = (
     *("model", "contents", "content", "parts", "text", "role", "tools", "functionDeclarations"),
     *("systemInstruction", "cachedContent", "fileUri", "inlineData", "fileData", "requests"),
-    *("generateContentRequest", "type", "id", "source"),
+    *("generateContentRequest", "type", "id", "source", "generationConfig", "maxOutputTokens"),
 )
 _REFERENCES: Final = ("cachedContent", "fileUri", "fileSearchStoreNames", "previousInteractionId")
 
@@ -82,13 +82,25 @@ DIALECT: Final = Dialect(
 )
 
 
+_OUTPUT_LIMITS: Final = (
+    "/generationConfig/maxOutputTokens",
+    "/generationConfig/max_output_tokens",
+    "/generation_config/max_output_tokens",
+    "/generation_config/maxOutputTokens",
+)
+
+
 def _model_actions(model: str) -> dict[str, Mapping[str, Action]]:
     def post(action: Action) -> Mapping[str, Action]:
         return {"POST": action}
 
     return {
-        f"{model}:generateContent": post(Action("generate_content", "json")),
-        f"{model}:streamGenerateContent": post(Action("generate_content", "json", stream=True)),
+        f"{model}:generateContent": post(
+            Action("generate_content", "json", output_limits=_OUTPUT_LIMITS)
+        ),
+        f"{model}:streamGenerateContent": post(
+            Action("generate_content", "json", stream=True, output_limits=_OUTPUT_LIMITS)
+        ),
         f"{model}:countTokens": post(Action("count_tokens", "json")),
         f"{model}:embedContent": post(Action("embedding", "json")),
         f"{model}:batchEmbedContents": post(Action("embedding", "json")),

@@ -104,6 +104,9 @@ def view(
         unknown_tools=tuple(extract.unknown_tools),
         references=tuple(extract.references),
         opaque=tuple(extract.opaque),
+        output_limits=action.output_limits,
+        end_user=dialect.end_user,
+        cache_keys=dialect.cache_keys,
     )
 
 

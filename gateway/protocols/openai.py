@@ -79,6 +79,8 @@ DIALECT: Final = Dialect(
             *("previous_response_id", "conversation", "container", "container_id", "file_id"),
             *("file_ids", "file_url", "vector_store_ids", "web_search_options", "plugins"),
             *("data_sources", "search_parameters", "server_url", "connector_id", "fallbacks"),
+            *("max_tokens", "max_completion_tokens", "max_output_tokens"),
+            *("user", "safety_identifier", "prompt_cache_key"),
         }
     ),
     references=frozenset(
@@ -106,7 +108,13 @@ DIALECT: Final = Dialect(
     },
     tool=judge_tool,
     bare_item_references=True,
+    end_user=("/user", "/safety_identifier"),
+    cache_keys=("/prompt_cache_key",),
 )
+
+_OF_CHAT: Final = ("/max_completion_tokens", "/max_tokens")
+"""Newer models take only the first; servers that know only the other are always sent it."""
+_OF_RESPONSES: Final = ("/max_output_tokens",)
 
 
 def _actions(operation: Operation, **methods: BodyKind) -> Mapping[str, Action]:
@@ -125,13 +133,16 @@ def _resource(operation: Operation, path: str, variable: str) -> dict[str, Mappi
 
 _TABLE: Final = PathTable(
     {
-        "/v1/chat/completions": _actions("chat", POST="json", GET="none"),
+        "/v1/chat/completions": {
+            "POST": Action("chat", "json", output_limits=_OF_CHAT),
+            "GET": Action("chat", "none"),
+        },
         "/v1/chat/completions/{completion}": _actions(
             "chat", GET="none", POST="json", DELETE="none"
         ),
         "/v1/chat/completions/{completion}/messages": _actions("chat", GET="none"),
-        "/v1/completions": _actions("completion", POST="json"),
-        "/v1/responses": _actions("response", POST="json"),
+        "/v1/completions": {"POST": Action("completion", "json", output_limits=("/max_tokens",))},
+        "/v1/responses": {"POST": Action("response", "json", output_limits=_OF_RESPONSES)},
         "/v1/responses/input_tokens": _actions("count_tokens", POST="json"),
         "/v1/responses/compact": _actions("response", POST="json"),
         "/v1/responses/{response}": _actions("response", GET="none", DELETE="none"),
@@ -170,7 +181,10 @@ _TABLE: Final = PathTable(
         "/v1/containers/{container}/files/{file}": _actions("file", GET="none", DELETE="none"),
         "/v1/containers/{container}/files/{file}/content": _actions("file", GET="none"),
         "/v1/threads/{thread}/messages": _actions("assistant", GET="none", POST="json"),
-        "/v1/threads/{thread}/runs": _actions("assistant", GET="none", POST="json"),
+        "/v1/threads/{thread}/runs": {
+            "POST": Action("assistant", "json", output_limits=("/max_completion_tokens",)),
+            "GET": Action("assistant", "none"),
+        },
         "/v1/threads/{thread}/runs/{run}": _actions("assistant", GET="none", POST="json"),
         "/v1/fine_tuning/jobs/{job}/events": _actions("fine_tuning", GET="none"),
         **_resource("video", "/v1/videos", "video"),

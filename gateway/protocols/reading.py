@@ -35,11 +35,15 @@ class Reading(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Action(msgspec.Struct, frozen=True):
-    """What one method of one path asks for. ``stream``: the path itself says so."""
+    """What one method of one path asks for. ``stream``: the path itself says so.
+
+    ``output_limits``: as ``CallView`` has them.
+    """
 
     operation: Operation
     body: BodyKind
     stream: bool = False
+    output_limits: tuple[str, ...] = ()
 
 
 class Match(msgspec.Struct, frozen=True):

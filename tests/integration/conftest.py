@@ -6,6 +6,7 @@ killed daemon makes its own with ``make_central`` and ``make_site``.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from itertools import count
@@ -63,6 +64,9 @@ name = "other"
 agent = "demo-agent"
 uids = [54321]
 
+[pseudonyms]
+key_file = "{directory}/pseudonym.key"
+
 [[identity.issuers]]
 id = "keyless"
 issuer = "https://keyless.example"
@@ -97,6 +101,10 @@ def central(base: Path, ends: FarEnds) -> Iterator[Central]:
 @pytest.fixture(scope="session")
 def daemon(base: Path, central: Central) -> Iterator[Daemon]:
     """The session's daemon, with one route for each way in which an upstream is unusual."""
+    (base / "d").mkdir(mode=0o700)
+    key = base / "d" / "pseudonym.key"
+    key.touch(mode=0o600)
+    key.write_bytes(base64.b64encode(bytes(range(32))))
     edit = appended(_ROUTES.format(directory=base / "d"))
     with system.site(base / "d", central, edit) as place:
         yield place.start()

@@ -14,6 +14,7 @@ CLAUDE: Final = "claude-sonnet-5-5"
 DENIED_MODEL: Final = "gpt-4-unapproved"
 APPROVAL_MODEL: Final = "needs-approval"
 REDACTION_MODEL: Final = "needs-redaction"
+REDACTION_CLAUDE: Final = "claude-needs-redaction"
 PEOPLES_MODEL: Final = "needs-a-person"
 WRITERS_MODEL: Final = "needs-a-scope"
 
@@ -70,8 +71,20 @@ _POLICY: Final[Document] = {
         {
             "id": "redact-addresses",
             "effect": "oblige",
-            "actions": ["chat"],
-            "models": [REDACTION_MODEL],
+            "actions": ["chat", "response", "message"],
+            "models": [REDACTION_MODEL, REDACTION_CLAUDE],
+            "obligations": [
+                {"redact": {"categories": ["pii.email"]}},
+                {"pseudonymise_user": True},
+                {"max_output_tokens": 200},
+            ],
+        },
+        {
+            "id": "redact-arguments",
+            "effect": "oblige",
+            "actions": ["tool_call"],
+            "tools": ["orders/lookup_order"],
+            "when": {"has": ["data.categories", "pii.email"]},
             "obligations": [{"redact": {"categories": ["pii.email"]}}],
         },
     ],

@@ -59,6 +59,10 @@ def _two_tokens(issuer: TokenIssuer) -> bytes:
 
 _PATH: Final = "/openai/v1/chat/completions"
 _GZIPPED: Final = gzip.compress(raw.chat(MODEL))
+_IMAGE: Final = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+_PICTURE: Final = raw.chat(
+    REDACTION_MODEL, messages=[{"role": "user", "content": [_IMAGE]}], max_tokens=1
+)
 
 TURN_AWAYS: Final[dict[str, Make]] = {
     "malformed_request": lambda _: b"GET /openai HTTP/1.1\nHost: localhost\n\n",
@@ -83,7 +87,7 @@ RULINGS: Final[dict[str, Make]] = {
     "value_too_long": _chat("claude-" + "x" * 200),
     "denied": _chat(DENIED_MODEL),
     "approval_required": _chat(APPROVAL_MODEL),
-    "obligation_unsupported": _chat(REDACTION_MODEL),
+    "obligation_unsupported": _plain("POST", _PATH, _PICTURE),
     "assurance_too_low": _chat(PEOPLES_MODEL),
     "scope_insufficient": _for_writers,
     "identity_ambiguous": _two_tokens,

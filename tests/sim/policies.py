@@ -36,7 +36,7 @@ WRITERS: Final = "w"
 NIGHT: Final = "n"
 """Models that are closed from 01:10 to 01:40 by the local time of the policy's zone."""
 UNMET: Final = "o"
-"""Models with an obligation that this version cannot meet."""
+"""Models with an obligation that daemons without a key for pseudonyms cannot meet."""
 HOME: Final = "d"
 """Models that may be asked in one region only."""
 TRIED: Final = "b"
@@ -154,8 +154,8 @@ def _restrictions() -> Iterator[dict[str, object]]:
     yield on_models("nights", NIGHT, effect="deny", when=closed)
     home = [{"regions": [HOME_UPSTREAMS]}]
     yield on_models("home", HOME, effect="oblige", obligations=home)
-    short = [{"max_output_tokens": 10}]
-    yield on_models("short", UNMET, effect="oblige", obligations=short)
+    nameless = [{"pseudonymise_user": True}]
+    yield on_models("nameless", UNMET, effect="oblige", obligations=nameless)
     yield on_models("tried", TRIED, effect="deny", status="shadow")
 
 

@@ -12,6 +12,7 @@ from gateway import policy, record, seal
 from gateway.call import CallView, Label, Principal, Route
 from gateway.decide import Denial, Permit, decide
 from gateway.errors import CODES
+from gateway.obligation import Amendment
 from gateway.policy import Policy
 from gateway.recording import Subject
 from gateway.snapshot import Snapshot
@@ -25,18 +26,20 @@ Members = dict[str, object]
 
 
 class Call(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that ``decide`` is given beside the policy. ``age_us``: of the newest head."""
+    """Everything that ``decide`` is given beside the policy. ``age_us``: of the newest head.
+    ``amendable``: whether its body can be changed as obligations want it."""
 
     principal: Principal
     label: Label | None
     view: CallView
     route: Route
     age_us: int = 0
+    amendable: bool = True
 
 
 def call(
     view: CallView | None = None, label: Label | None = None, route: Route | None = None,
-    age_us: int = 0, **principal: object,
+    age_us: int = 0, amendable: bool = True, **principal: object,
 ) -> Call:  # fmt: skip
     return Call(
         principal=make.principal(**principal),
@@ -44,6 +47,7 @@ def call(
         view=view or make.tool_call(),
         route=route or make.route(),
         age_us=age_us,
+        amendable=amendable,
     )
 
 
@@ -58,6 +62,13 @@ def _snapshot(text: bytes) -> Snapshot:
 
 
 def verdict_of(document: Policy, made: Call) -> Permit | Denial:
+    verdict = _decided(document, made, None)
+    if isinstance(verdict, Denial) and verdict.owed and made.amendable:
+        return _decided(document, made, Amendment(verdict.owed, b"changed"))
+    return verdict
+
+
+def _decided(document: Policy, made: Call, amendment: Amendment | None) -> Permit | Denial:
     return decide(
         _snapshot(policy.json_text(document)),
         made.principal,
@@ -66,6 +77,7 @@ def verdict_of(document: Policy, made: Call) -> Permit | Denial:
         made.route,
         make.NOW_US + made.age_us,
         digest_key=DIGEST_KEY,
+        amendment=amendment,
     )
 
 
@@ -117,7 +129,7 @@ _TARGETS: tuple[Members, ...] = (
 )  # fmt: skip
 _OBLIGATIONS: tuple[Members, ...] = (
     {"regions": ["eu-west-1"]}, {"regions": ["mars"]}, {"upstreams": ["main", "other"]},
-    {"redact": {"categories": ["pii.email"]}},
+    {"redact": {"categories": ["pii.email"]}}, {"max_output_tokens": 9},
 )  # fmt: skip
 _ROUTES = (
     make.route(),
@@ -241,4 +253,5 @@ def call_by(chance: Random) -> Call:
         view=_view(chance),
         route=chance.choice(_ROUTES),
         age_us=chance.choice(_AGES) * make.SECOND,
+        amendable=chance.random() < 0.6,
     )

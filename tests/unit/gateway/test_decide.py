@@ -10,6 +10,8 @@ from gateway import errors, seal
 from gateway.call import CallView, Label, Principal, Route
 from gateway.decide import Denial, Permit, decide, refuse
 from gateway.jsonbody import parse
+from gateway.obligation import Amendment, obligation_text
+from gateway.policy import Obligation
 from gateway.record import Number
 from gateway.snapshot import Snapshot
 from gateway.vocabulary import DECISION_REASONS
@@ -26,6 +28,7 @@ def ask(
     label: Label | None = None,
     route: Route | None = None,
     now_us: int = make.NOW_US,
+    amendment: Amendment | None = None,
     **policy: object,
 ) -> Permit | Denial:
     snapshot = snapshot or make.snapshot(make.table_of(**({"grants": [ALL]} | policy)))
@@ -37,6 +40,7 @@ def ask(
         route or make.route(),
         now_us,
         digest_key=make.KEY,
+        amendment=amendment,
     )
 
 
@@ -59,7 +63,7 @@ def restriction(**members: object) -> dict[str, object]:
 def test_only_decide_makes_a_permit() -> None:
     good = permitted(ask())
     with pytest.raises(TypeError, match="decide"):
-        Permit(object(), good.ruling, good.upstreams, good.obligations)
+        Permit(object(), good.ruling, good.upstreams, good.body)
     with pytest.raises(TypeError, match="subclasses"):
         type("Mine", (Permit,), {})
     with pytest.raises(AttributeError):
@@ -159,11 +163,46 @@ def test_no_more_upstreams_are_permitted_than_a_record_holds() -> None:
     [{"max_output_tokens": 10}, {"redact": {"categories": ["pii.email"]}},
      {"pseudonymise_user": True}],
 )  # fmt: skip
-def test_an_obligation_that_cannot_be_met_refuses_the_call(obligation: dict[str, object]) -> None:
+def test_an_obligation_that_was_not_met_refuses_the_call(obligation: dict[str, object]) -> None:
     rule = restriction(effect="oblige", obligations=[obligation])
     got = denied(ask(restrictions=[rule]))
     assert (got.code, got.ruling.outcome) == ("obligation_unsupported", "deny")
-    assert got.ruling.rules == ("r",)
+    assert got.ruling.rules == ("all", "r")
+    (owed,) = got.owed
+    assert got.ruling.obligations == (obligation_text(owed),)
+    other = Amendment((Obligation(max_output_tokens=9),), b"{}")
+    assert denied(ask(restrictions=[rule], amendment=other)).owed == got.owed
+    met = permitted(ask(restrictions=[rule], amendment=Amendment(got.owed, b"{}")))
+    assert (met.body, met.ruling.outcome) == (b"{}", "allow")
+    assert met.ruling.obligations == got.ruling.obligations
+
+
+def test_a_body_is_never_exchanged_unless_an_obligation_asks_for_it() -> None:
+    assert permitted(ask(amendment=Amendment((), b"{}"))).body is None
+
+
+def test_obligations_meet_in_the_stricter() -> None:
+    def oblige(name: str, *obligations: dict[str, object]) -> dict[str, object]:
+        return restriction(id=name, effect="oblige", obligations=list(obligations))
+
+    rules = [
+        oblige("a", {"max_output_tokens": 10}, {"redact": {"categories": ["pii.iban"]}}),
+        oblige("b", {"redact": {"categories": ["pii.email", "pii.iban"]}}, {"regions": ["eu"]}),
+        oblige("c", {"max_output_tokens": 7}, {"pseudonymise_user": True}),
+    ]
+    route = make.route(make.upstream("a", "eu"), make.upstream("b", "us"))
+    owed = denied(ask(restrictions=rules, route=route)).owed
+    met = permitted(ask(restrictions=rules, route=route, amendment=Amendment(owed, None)))
+    assert met.ruling.obligations == (
+        "redact=pii.email,pii.iban", "pseudonymise_user=true", "max_output_tokens=7", "regions=eu",
+    )  # fmt: skip
+    assert [one.name for one in met.upstreams] == ["a"]
+
+
+def test_a_shadow_rule_obliges_to_nothing() -> None:
+    rule = restriction(effect="oblige", status="shadow", obligations=[{"max_output_tokens": 1}])
+    got = permitted(ask(restrictions=[rule]))
+    assert (got.body, got.ruling.obligations, got.ruling.policy.shadow) == (None, (), "allow")
 
 
 def test_an_approval_is_asked_for_with_a_digest_of_exactly_this_call() -> None:

@@ -79,7 +79,7 @@ def token_head(token: str) -> Head:
 AMBIGUOUS = msgspec.structs.replace(CHAT, duplicated=frozenset({"authorization"}))
 ENCODED = head_of("/openai/v1/chat/completions", content_encoding="gzip")
 NOWHERE = restriction("oblige", obligations=[{"regions": ["mars"]}])
-UNMET = restriction("oblige", obligations=[{"max_output_tokens": 5}])
+UNMET = restriction("oblige", obligations=[{"pseudonymise_user": True}])
 SECRETS = restriction("deny", when={"at_least": ["data.level", "restricted"]})
 HOSTED = chat(tools=[{"type": "web_search"}])
 UNKNOWN_TOOL = chat(tools=[{"type": "teleport"}])

@@ -156,7 +156,7 @@ def test_a_ruling_without_a_policy_says_so() -> None:
 
 def test_a_permit_has_one_maker() -> None:
     with pytest.raises(TypeError, match="nothing else"):
-        decide.Permit(object(), decide.refuse(None, "denied", 0).ruling, (), ())
+        decide.Permit(object(), decide.refuse(None, "denied", 0).ruling, (), None)
 
 
 # -- limits ----------------------------------------------------------------------------------

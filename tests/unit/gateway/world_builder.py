@@ -8,14 +8,15 @@ law about durability is asserted against what a power cut would leave. Time is t
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import lru_cache
 
 import anyio
 import msgspec
 
 from gateway import limits, record
-from gateway.call import CallView, Head, Label, Peer, Route, Upstream
+from gateway.call import CallView, Head, Label, Peer, Route, Segment, Upstream
+from gateway.classify.classifier import Analysis, Finding
 from gateway.exchange import handle_exchange
 from gateway.headers import REQUEST_HEADERS_OF, RESPONSE_HEADERS_OF
 from gateway.inflight import InFlight
@@ -155,6 +156,31 @@ def routes() -> list[Route]:
     ]
 
 
+def analysis_of(segments: Sequence[Segment]) -> Analysis:
+    """As ``label_of``, with the first SECRET of each text."""
+    found = [
+        Finding(
+            rule="secret",
+            entity="secret",
+            category="secret.test",
+            level="restricted",
+            pointer=segment.pointer,
+            segment=index,
+            start=segment.text.index("SECRET"),
+            end=segment.text.index("SECRET") + len("SECRET"),
+            view="plain",
+            disguised=False,
+        )
+        for index, segment in enumerate(segments)
+        if "SECRET" in segment.text
+    ]
+    call = msgspec.structs.replace(NO_CALL, segments=tuple(segments))
+    return Analysis(label_of(call), tuple(found))
+
+
+NO_CALL = CallView(protocol="openai", operation="chat", provider=None, model=None, stream=False)
+
+
 def label_of(call: CallView) -> Label:
     """SECRET in any text is restricted data; the real classifier has tests of its own."""
     secret = any("SECRET" in segment.text for segment in call.segments)
@@ -193,6 +219,9 @@ class Place:
             self.steps.append(("gateway", "classify"))
             return self.label(call)
 
+        async def analyse(segments: Sequence[Segment]) -> Analysis:
+            return analysis_of(segments)
+
         def policy_now() -> Snapshot | None:
             self.policy_reads += 1
             return self.policy
@@ -208,6 +237,7 @@ class Place:
             routes=RouteTable(routes()),
             identify=lambda peer, head, now_us: self.identifier.identify(peer, head, now_us),
             classify=classify,
+            analyse=analyse,
             policy=policy_now,
             signed_time_us=lambda: self.signed_us,
             log=self.spool,
