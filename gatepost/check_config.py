@@ -11,12 +11,11 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from gatepost.faults import InputOutputError
 from gatepost.machine_fit import Problem, problems
-from gatepost.terminal import cell
+from gatepost.terminal import cell, table_console
 from gateway.errors import ConfigInvalid
 from sidecar.config import SidecarConfig, read
 
@@ -46,7 +45,7 @@ def check_config(path: Path, as_json: bool) -> None:
 
 
 def _show(config: SidecarConfig, found: list[Problem], ok: bool) -> None:
-    console = Console()
+    console = table_console()
     console.print(f"tenant {config.tenant}, region {config.region}, topology {config.topology}")
     routes = Table("route", "prefix", "protocol", "upstreams", box=None)
     for route in config.routes:

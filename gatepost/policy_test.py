@@ -10,11 +10,10 @@ from pathlib import Path
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from gatepost.policy_files import policy_in, tests_in
-from gatepost.terminal import cell, plain
+from gatepost.terminal import cell, plain, table_console
 from gateway.errors import DocumentInvalid
 from gateway.selftest import Tested, run_self_test
 
@@ -79,7 +78,7 @@ def _show(report: TestReport) -> None:
         mark = cell("failed", "red") if line.problem else cell("ok", "green")
         rules = ", ".join(line.rules) or line.reason
         table.add_row(mark, cell(line.name), cell(line.outcome), cell(rules))
-    Console().print(table)
+    table_console().print(table)
     for line in report.tests:
         if line.problem:
             click.echo(plain(f"{line.name}: {line.problem}"))

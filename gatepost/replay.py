@@ -27,6 +27,7 @@ from gatepost.replay_bundle import read_given
 from gatepost.replay_judge import GivenBundle, Judge, NotKept, OwnBundles
 from gatepost.replay_report import Summary, Tally, show
 from gatepost.replay_source import ExportFile, Source, StoreExport
+from gatepost.terminal import table_console
 from gatepost.verifier import check_root
 from gateway import documents, envelope_line, log_line, record, seal
 from gateway.documents import Envelope
@@ -103,7 +104,7 @@ def replay(
     if as_json:
         _write({"summary": summary})
     else:
-        show(summary, tally, Console())
+        show(summary, tally, table_console())
     raise SystemExit(summary.exit_code)
 
 

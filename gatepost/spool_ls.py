@@ -11,11 +11,10 @@ from typing import Final
 
 import click
 import msgspec
-from rich.console import Console
 from rich.table import Table
 
 from gatepost.spool_place import FILES, find_place, place_options, progress, reading
-from gatepost.terminal import cell
+from gatepost.terminal import cell, table_console
 from spool.survey import Survey, survey
 
 _COLOURS: Final = {"live": "green", "shipping": "cyan", "dead": "yellow", "unknown": "magenta"}
@@ -61,7 +60,7 @@ def ls(config: Path | None, directory: Path | None, as_json: bool) -> None:
     if as_json:
         click.echo(msgspec.json.encode(lines))
     elif lines:
-        Console().print(_table(lines))
+        table_console().print(_table(lines))
     else:
         click.echo(f"{place.root} holds no instance")
 

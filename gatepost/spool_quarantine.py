@@ -17,7 +17,7 @@ from rich.table import Table
 
 from gatepost.faults import InputOutputError
 from gatepost.spool_place import FILES, Place, find_place, place_options, progress, reading
-from gatepost.terminal import cell, plain
+from gatepost.terminal import cell, plain, table_console
 from gateway.errors import UNREADABLE
 from spool import aside, home
 from spool.aside import Aside, list_aside
@@ -81,7 +81,7 @@ def quarantine(
     elif not lines:
         click.echo("nothing is set aside")
     else:
-        _print(lines, Console())
+        _print(lines, table_console())
 
 
 @quarantine.command()

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gatepost.spool_place import FILES, Place, find_place, place_options, progress, reading
-from gatepost.terminal import cell
+from gatepost.terminal import cell, table_console
 from gateway.evidence import Auditor
 from gateway.verdicts import Tally, Verdict
 from spool import audit, entitlement
@@ -99,7 +99,7 @@ def verify(
     if as_json:
         click.echo(msgspec.json.encode(report))
     else:
-        _show(report, Console())
+        _show(report, table_console())
     raise SystemExit(report.exit_code)
 
 

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from gatepost import config_file
 from gatepost.admin_socket import ask, decode
-from gatepost.terminal import cell
+from gatepost.terminal import cell, table_console
 from policy_cache.status import PolicyStatus
 from sidecar.recovery import RecoveryStatus
 from sidecar.status import DaemonStatus, InstanceStatus
@@ -42,7 +42,7 @@ def status(config: Path | None, socket: str | None, as_json: bool) -> None:
     if as_json:
         click.echo(body.strip())
     else:
-        show(seen, Console())
+        show(seen, table_console())
     raise SystemExit(0 if seen.ready else 1)
 
 
