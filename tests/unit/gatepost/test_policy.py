@@ -150,7 +150,7 @@ def test_a_policy_that_fails_its_tests_is_not_built(starter: Path, tmp_path: Pat
 def test_build_wants_to_know_whom_the_bundle_is_for(starter: Path, tmp_path: Path) -> None:
     ended = gatepost("policy", "build", starter, "--out", tmp_path / "b.json", "--epoch", "1")
     assert ended.code == 2
-    assert "name --head, or all of" in ended.err
+    assert "name --head, or --central and --scope, or all of" in ended.err
 
 
 def test_a_missing_file_is_exit_2(tmp_path: Path) -> None:
