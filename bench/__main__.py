@@ -1,8 +1,8 @@
 """``python -m bench [PART]``: the cost of a call, policy, spool, record store, verifier, rule pack.
 
-Without a part all of them. ``--calls N`` per row of the first, ``--records N`` in the store and
-``--filled N`` with copies of them, ``--json`` for machines. What is written goes to
-``GATEPOST_BENCH_DIR``.
+Without a part all of them, but ``fleet``: that one takes ``--sidecars N`` processes. ``--calls N``
+per row of the first, ``--records N`` in the store and ``--filled N`` with copies of them,
+``--json`` for machines. What is written goes to ``GATEPOST_BENCH_DIR``.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 import msgspec
 from rich.console import Console
 
-from bench import daemon, policy, spool, store, verifier
+from bench import daemon, fleet, policy, spool, store, verifier
 
 _PARTS = ("daemon", "policy", "spool", "store", "verifier", "classify")
 _VERIFIED_RECORDS = 100_000
@@ -23,12 +23,15 @@ _PROVED_LEAVES = 1_000_000
 
 
 @click.command()
-@click.argument("part", type=click.Choice(_PARTS), required=False)
+@click.argument("part", type=click.Choice((*_PARTS, "fleet")), required=False)
 @click.option("--calls", default=4000, show_default=True)
 @click.option("--records", default=50_000, show_default=True)
 @click.option("--filled", default=0, show_default=True)
+@click.option("--sidecars", default=50, show_default=True)
 @click.option("--json", "as_json", is_flag=True)
-def main(part: str | None, calls: int, records: int, filled: int, as_json: bool) -> None:
+def main(
+    part: str | None, calls: int, records: int, filled: int, sidecars: int, as_json: bool
+) -> None:
     console = Console(stderr=as_json)
     parts = _PARTS if part is None else (part,)
     if "daemon" in parts:
@@ -61,6 +64,12 @@ def main(part: str | None, calls: int, records: int, filled: int, as_json: bool)
             click.echo(msgspec.json.encode(verified))
         else:
             verifier.show(verified, console)
+    if "fleet" in parts:
+        reached = fleet.run(sidecars, console)
+        if as_json:
+            click.echo(msgspec.json.encode(reached))
+        else:
+            fleet.show(reached, console)
     if "classify" in parts:
         data = os.environ.get("GATEPOST_BENCH_DATA")
         subprocess.run(
