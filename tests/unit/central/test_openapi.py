@@ -152,10 +152,12 @@ NEVER_GOOD = {
     "POST /v1/enrol",
     "POST /v1/hosts",
     "POST /v1/chain-heads",
+    "POST /v1/log/acknowledge",
     "POST /v1/policy/{policy_scope}/approvals",
 }
 """An enrolment is proved by a nonce, a host by its token, a chain-head by a signature over it: no
-text that is drawn or repeated is one. Nothing waits for approval here."""
+text that is drawn or repeated is one. Nothing waits for approval here, and nobody spoke against a
+log."""
 
 
 @pytest.mark.timeout(180)
