@@ -15,7 +15,7 @@ from tests.integration.conftest import MakeCentral, MakeSite
 from tests.integration.rules import MODEL
 from tests.integration.system import Edit, replaced
 
-pytestmark = pytest.mark.system
+pytestmark = [pytest.mark.system, pytest.mark.timeout(180)]
 
 _VOLUME_BYTES = 8 * 1024 * 1024
 
