@@ -21,7 +21,7 @@ from rich.text import Text
 
 from central.policy_service.fleet import STANDINGS, Fleet, FleetInstance
 from gatepost.policy_service import ScopeClient, scope_option, service_options
-from gatepost.terminal import cell
+from gatepost.terminal import cell, table_console
 from gateway.limits import FLEET_PAGE_MAX
 
 _FOLLOW_SECONDS: Final = 2.0
@@ -62,7 +62,7 @@ def fleet(
                 for seen in looks:
                     live.update(page(seen), refresh=True)
         else:
-            Console().print(page(seen))
+            table_console().print(page(seen))
     raise SystemExit(0 if seen.behind == 0 else 1)
 
 
