@@ -9,7 +9,7 @@ Owns: each operator's check of its operand and its compiled form. Refuses: conne
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -65,15 +65,21 @@ class ConditionInvalid(Exception):
 
 
 class Scope:
-    """What the conditions of one bundle may name: its level names and time zones.
+    """What the conditions of one bundle may name: its level names, time zones and groups.
 
     For the rule being compiled, ``paths`` collects the paths that it reads and ``count`` its
     conditions. Rules of one bundle repeat comparisons; each is compiled once.
     """
 
-    def __init__(self, levels: Mapping[str, str], zones: Mapping[str, Zone]) -> None:
+    def __init__(
+        self,
+        levels: Mapping[str, str],
+        zones: Mapping[str, Zone],
+        groups: Mapping[str, Sequence[str]],
+    ) -> None:
         self.levels = {level: level for level in LEVEL_RANK} | dict(levels)
         self.zones = zones
+        self.groups = groups
         self.paths: set[str] = set()
         self.count = 0
         self._compiled: dict[tuple[str, str], tuple[Condition, str]] = {}
@@ -118,10 +124,28 @@ def _compile(operator: str, operand: object, scope: Scope) -> tuple[Condition, s
     return _against_constant(operator, path, operand[1], scope), path
 
 
+def _listed(operator: str, operand: object, scope: Scope) -> list[object]:
+    """The constants of an operator that takes several: a list, or a group by ``@name``.
+
+    A group stands in the place of the list, never in it: names may begin with ``@`` themselves.
+    """
+    if not isinstance(operand, str) or not operand.startswith("@"):
+        return list_operand(operator, operand)
+    name = operand[1:]
+    if name not in scope.groups:
+        raise ConditionInvalid(f"no group {name!r}{suggestion(name, scope.groups)}")
+    for entry in scope.groups[name]:
+        if not is_exact(entry):
+            raise ConditionInvalid(
+                f"group {name!r} holds the pattern {entry!r}; a condition compares whole texts"
+            )
+    return list(scope.groups[name])
+
+
 def _against_constant(operator: str, path: str, constant: object, scope: Scope) -> Condition:
     kind = kind_of(path)
     if operator in ("has", "has_any", "has_all"):
-        return _has(operator, path, constant)
+        return _has(operator, path, constant, scope)
     if kind == "texts":
         raise ConditionInvalid(f"{path!r} is a list: use has, has_any or has_all, not {operator!r}")
     if operator in ("at_most", "at_least"):
@@ -132,7 +156,7 @@ def _against_constant(operator: str, path: str, constant: object, scope: Scope) 
         raise ConditionInvalid(f"'time' takes lt, le, gt, ge or time_between, not {operator!r}")
     if operator == "matches":
         return _of_value(path, _matches(path, constant))
-    wanted = [constant] if operator in ("eq", "ne") else list_operand(operator, constant)
+    wanted = [constant] if operator in ("eq", "ne") else _listed(operator, constant, scope)
     constants = [_constant(path, item, scope) for item in wanted]
     negated = operator in ("ne", "not_in")
     if kind != "argument":
@@ -274,11 +298,11 @@ def _matches(path: str, constant: object) -> Predicate:
     return matches
 
 
-def _has(operator: str, path: str, constant: object) -> Condition:
+def _has(operator: str, path: str, constant: object, scope: Scope) -> Condition:
     kind = kind_of(path)
     if kind not in ("texts", "argument"):
         raise ConditionInvalid(f"{operator!r} takes a list path; {path!r} is a {kind}")
-    wanted = [constant] if operator == "has" else list_operand(operator, constant)
+    wanted = [constant] if operator == "has" else _listed(operator, constant, scope)
     connect = all_of if operator == "has_all" else any_of
     if kind == "argument":
         return connect([_of_value(path, _list_member(_argument_constant(w))) for w in wanted])

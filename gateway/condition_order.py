@@ -54,6 +54,8 @@ def canonical(document: object, policy: Policy) -> object:
     if operator == "time_between" and len(operand) == 3:
         zone = msgspec.to_builtins(policy.time_zones[operand[2]])
         return {operator: [*operand[:2], zone]}
+    if operator in ("has_any", "has_all", "in", "not_in") and isinstance(operand[1], str):
+        operand = [operand[0], list(policy.groups[operand[1][1:]])]
     if isinstance(operand, list) and operand[0] == "data.level":
         levels: dict[str, str] = dict(policy.levels)
         value = operand[1]
@@ -63,7 +65,7 @@ def canonical(document: object, policy: Policy) -> object:
             else levels.get(value, value)
         )
         return {operator: ["data.level", meant]}
-    return document
+    return {operator: operand}
 
 
 def of_conditions(before: object, after: object) -> Move:

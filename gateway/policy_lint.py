@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from gateway.comparison import Scope
+from gateway.condition_order import canonical
 from gateway.policy import Grant, Policy, Restriction, SelfTest
 from gateway.selftest import run_self_test
 from gateway.table import Table, scope_of
@@ -44,16 +45,30 @@ def lint(table: Table, tests: Sequence[SelfTest]) -> list[Finding]:
 
 
 def _unused_groups(policy: Policy) -> Iterator[Finding]:
+    rules: list[Rule] = [*policy.grants, *policy.restrictions]
     used = {
         entry[1:]
-        for rule in (*policy.grants, *policy.restrictions)
+        for rule in rules
         for member in ("actions", "models", "tools", "routes", "agents")
         for entry in getattr(rule, member) or ()
         if entry.startswith("@")
     }
+    used.update(name for rule in rules for name in _groups_in(rule.when))
     for name in policy.groups:
         if name not in used:
             yield Finding(("groups", name), f"group {name!r} is used by no rule")
+
+
+def _groups_in(document: object) -> Iterator[str]:
+    """The groups that a condition names."""
+    if not isinstance(document, dict):
+        return
+    ((operator, operand),) = document.items()
+    if operator in ("all", "any", "not"):
+        for part in [operand] if operator == "not" else operand:
+            yield from _groups_in(part)
+    elif operator in ("has_any", "has_all", "in", "not_in") and isinstance(operand[1], str):
+        yield operand[1][1:]
 
 
 def _needless(policy: Policy) -> Iterator[Finding]:
@@ -105,7 +120,7 @@ def _never_true(policy: Policy) -> Iterator[Finding]:
     # Restrictions are left out: one that is never true may still be unknown, and then applies.
     scope = scope_of(policy)
     for index, grant in enumerate(policy.grants):
-        path = _contradiction(list(_parts(grant.when)), scope)
+        path = _contradiction(list(_parts(canonical(grant.when, policy))), scope)
         if path is not None:
             said = (
                 f"grant {grant.id!r} is never true: its conditions on {path!r} exclude each other"

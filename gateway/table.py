@@ -216,7 +216,7 @@ def compile_policy(policy: Policy) -> Table:
 def scope_of(policy: Policy) -> Scope:
     """What the conditions of ``policy`` may name. Raises DocumentInvalid for a bad time zone."""
     zones = {name: _zone(name, zone) for name, zone in policy.time_zones.items()}
-    return Scope(dict(policy.levels), zones)
+    return Scope(dict(policy.levels), zones, policy.groups)
 
 
 def _invalid(detail: str) -> DocumentInvalid:

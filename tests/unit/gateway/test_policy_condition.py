@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import decimal
+import re
 from collections.abc import Callable
 
 import msgspec
@@ -21,7 +22,8 @@ ZONE = Zone((make.NOW_US - 10, make.NOW_US + 10), (0, 3600), make.NOW_US + 20)
 
 
 def scope() -> Scope:
-    return Scope({"secret": "restricted"}, {"europe/paris": ZONE})
+    groups = {"finance": ["analyst", "controller"], "models": ["gpt-*"]}
+    return Scope({"secret": "restricted"}, {"europe/paris": ZONE}, groups)
 
 
 def truth(condition: object, inputs: Inputs) -> Truth:
@@ -281,3 +283,43 @@ def test_the_condition_document_survives_its_own_encoding() -> None:
     grant = {"id": "g", "actions": ["chat"], "when": {"le": ["args.x", decimal.Decimal("1.50")]}}
     policy = make.policy_of(grants=[grant])
     assert msgspec.structs.asdict(policy.grants[0])["when"] == grant["when"]
+
+
+@pytest.mark.parametrize(
+    ("by_group", "written_out"),
+    [
+        ({"has_any": ["authz.roles", "@finance"]}, ["analyst", "controller"]),
+        ({"has_all": ["authz.roles", "@finance"]}, ["analyst", "controller"]),
+        ({"in": ["agent.name", "@finance"]}, ["analyst", "controller"]),
+        ({"not_in": ["args.role", "@finance"]}, ["analyst", "controller"]),
+    ],
+)
+def test_a_group_stands_for_the_list_of_its_entries(
+    by_group: dict[str, list[object]], written_out: list[str]
+) -> None:
+    ((operator, (path, _)),) = by_group.items()
+    plain = {operator: [path, written_out]}
+    for roles in ((), ("analyst",), ("analyst", "controller"), ("guest",)):
+        for name in (None, "analyst", "guest"):
+            call = make.tool_call(args={"role": name})
+            inputs = make.inputs(call, roles=roles, agent_name=name)
+            assert truth(by_group, inputs) == truth(plain, inputs)
+
+
+@pytest.mark.parametrize(
+    ("condition", "said"),
+    [
+        ({"has_any": ["authz.roles", "@finanse"]}, "no group 'finanse' (did you mean 'finance'?)"),
+        ({"in": ["model.requested", "@models"]}, "holds the pattern 'gpt-*'"),
+        ({"has_any": ["authz.roles", "finance"]}, "takes a list"),
+    ],
+)
+def test_what_is_no_group_of_whole_texts_is_refused(condition: object, said: str) -> None:
+    with pytest.raises(ConditionInvalid, match=re.escape(said)):
+        compile_condition(condition, scope())
+
+
+def test_a_text_in_a_list_is_itself_though_it_begins_as_a_group_does() -> None:
+    inputs = make.inputs(make.chat(model="@cf/meta/llama"))
+    assert truth({"in": ["model.requested", ["@cf/meta/llama"]]}, inputs) == TRUE
+    assert truth({"eq": ["model.requested", "@cf/meta/llama"]}, inputs) == TRUE

@@ -211,3 +211,13 @@ def test_a_group_that_grows_widens_the_grant_that_uses_it() -> None:
     first, second = diff(old, new)
     assert (first.what, first.verdict, first.said) == ("grant 'g'", "widening", "models +b")
     assert (second.what, second.verdict) == ("groups", "neutral")
+
+
+def test_a_group_of_roles_that_grows_widens_the_grant_whose_condition_names_it() -> None:
+    grant = {"id": "g", "actions": ["chat"], "when": {"has_any": ["authz.roles", "@staff"]}}
+    old = policy_of(groups={"staff": ["analyst"]}, grants=[grant])
+    new = policy_of(groups={"staff": ["analyst", "support"]}, grants=[grant])
+    first, *_ = diff(old, new)
+    assert (first.what, first.verdict) == ("grant 'g'", "widening")
+    back, *_ = diff(new, old)
+    assert back.verdict == "narrowing"
