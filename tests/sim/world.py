@@ -83,7 +83,7 @@ def plan_of(seed: int) -> Plan:
     if seed % 10 == 8:
         return Plan(
             agents=20,
-            calls=100,
+            calls=102,
             think_seconds=1.0,
             weather_seconds=20.0,
             hang_up=0.1,
