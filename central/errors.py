@@ -49,6 +49,7 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         "certificate_unknown": Code(412, True, "post the sender's certificate, then repeat"),
         "body_too_large": Code(413, False, "the body is larger than this path takes"),
         "content_encoding_unsupported": Code(415, False, "only gzip is understood here"),
+        "mirror_only": Code(421, False, "this is a mirror, without keys and people of its own"),
         "document_invalid": Code(422, False, "a signed document is not acceptable"),
         "key_unknown": Code(422, False, "no log here knows this key"),
         "nonce_unknown": Code(422, True, "the nonce is spent, expired or not ours; ask for one"),
@@ -59,6 +60,8 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         "too_busy": Code(503, True, "too many requests of this kind are open"),
         "digests_unavailable": Code(503, True, "the issuer that keeps digest keys does not answer"),
         "attestation_keys_unavailable": Code(503, True, "a platform's keys cannot be read"),
+        "mirror_empty": Code(503, True, "this mirror has verified nothing of that scope yet"),
+        "mirror_unreachable": Code(503, True, "what this mirror follows does not answer"),
         "storage_failed": Code(503, True, "the request could not be made durable"),
     }
 )

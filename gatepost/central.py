@@ -1,6 +1,7 @@
 """``gatepost central`` and ``gatepost issuer``: the central services, together or apart.
 
-Owns: the command lines. Refuses: everything else; ``central.app`` is the composition root.
+Owns: the command lines, also of a mirror of the policy service. Refuses: everything else;
+``central.app`` and ``central.policy_mirror.app`` are the composition roots.
 """
 
 from __future__ import annotations
@@ -28,11 +29,48 @@ _config = click.option(
 )
 
 
-@click.command()
-@_config
-def central(path: Path) -> None:
+@click.group(invoke_without_command=True)
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    help="The services' TOML configuration.",
+)
+@click.pass_context
+def central(context: click.Context, path: Path | None) -> None:
     """Run the central services until SIGTERM; `services` in the file says which."""
+    if context.invoked_subcommand is not None:
+        if path is not None:
+            raise click.UsageError(f"--config goes behind {context.invoked_subcommand!r}")
+        return
+    if path is None:
+        raise click.UsageError("Missing option '--config'.")
     _run(path, None)
+
+
+@central.command()
+@click.option(
+    "--config",
+    "path",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="The mirror's TOML configuration.",
+)
+@click.option("--mirror-of", help="Base URL of the policy service; instead of `mirror_of`.")
+def policy(path: Path, mirror_of: str | None) -> None:
+    """Serve another policy service's policy again, verified and without keys, until SIGTERM."""
+    from central.policy_mirror import app  # needs the extra [central]
+    from central.policy_mirror.config import load
+
+    def announce(url: str) -> None:
+        sys.stdout.write(msgspec.json.encode({"url": url}).decode() + "\n")
+        sys.stdout.flush()
+
+    try:
+        app.serve(load(str(path), mirror_of), started=announce)
+    except ConfigInvalid as error:
+        click.echo(f"gatepost central policy: {error}", err=True)
+        raise SystemExit(_EXIT_CONFIGURATION) from error
 
 
 @click.command()

@@ -16,6 +16,7 @@ import msgspec
 from msgspec import inspect as types
 
 from central.config import CentralConfig
+from central.policy_mirror.config import MirrorConfig
 from central.witness.config import WitnessConfig
 from gateway.vocabulary import NAME_PATTERN
 from sidecar.config import SidecarConfig
@@ -51,6 +52,10 @@ def page() -> str:
     for title, config in (
         ("The daemon: `gatepost run --config sidecar.toml`", SidecarConfig),
         ("The central services: `gatepost central --config central.toml`", CentralConfig),
+        (
+            "A mirror of the policy service: `gatepost central policy --config mirror.toml`",
+            MirrorConfig,
+        ),
         ("A witness: `gatepost witness --config witness.toml`", WitnessConfig),
     ):
         parts.append(f"## {title}\n")

@@ -49,11 +49,14 @@ class PolicyCache:
         entropy: Entropy,
         config: CacheConfig,
         report: Report | None = None,
+        on_snapshot: Callable[[Snapshot], None] | None = None,
     ) -> None:
+        """``on_snapshot``: told of each one that is in force, also of a newer head for the same."""
         self._clock = clock
         self._entropy = entropy
         self._config = config
         self._report: Report = report or _silent
+        self._on_snapshot = on_snapshot
         self._time = SignedTime(clock)
         self._store = PolicyStore(disk, config.directory)
         self._acquirer = Acquirer(source, self._store, self._time, config, self._changed)
@@ -240,6 +243,8 @@ class PolicyCache:
 
     def _changed(self, snapshot: Snapshot) -> None:
         self._held.set()
+        if self._on_snapshot is not None:
+            self._on_snapshot(snapshot)
         if snapshot.locked:
             if not self._locked.is_set():
                 self._report("policy_locked", snapshot.lock_reason or "")

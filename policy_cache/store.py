@@ -78,6 +78,19 @@ class PolicyStore:
         """Keep a bundle; the oldest names beyond the bound go when the next head is saved."""
         await self._write(self._blobs, _hex(digest), data)
 
+    async def drop_bundles_but(self, digests: frozenset[str]) -> None:
+        """Keep these bundles and no other."""
+        if not self.writable:
+            return
+        kept = {_hex(digest) for digest in digests}
+
+        def work(files: FileSystem) -> None:
+            for name in files.list_directory(self._blobs):
+                if name not in kept:
+                    files.unlink(f"{self._blobs}/{name}")
+
+        await self._disk.run(work)
+
     async def save_head(self, data: bytes, floors: Floors) -> None:
         """Make ``data`` the head, then raise the floors. Its bundle must be saved already."""
         if not self.writable:
