@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from central.policy_mirror.scope_mirror import ScopeMirror
+from tests.sim.disk import Faults, SimDisk
 from tests.unit.central.mirror_world import mirror, naming_next, passes, running
 from tests.unit.policy_cache.cache_world import HOUR, UNREACHABLE, World, in_time
 from tests.unit.policy_cache.policy_world import OTHER, SECOND, T0
@@ -116,6 +117,21 @@ def test_after_a_restart_without_an_upstream_all_is_served_from_the_disk() -> No
         assert again.root(1) == made.publisher.roots[0].envelope
         digest, bundle = next(iter(made.source.bundles.items()))
         assert await again.bundle(digest) == bundle
+
+    in_time(world)
+
+
+def test_on_a_full_volume_what_was_verified_is_served_from_memory() -> None:
+    async def world() -> None:
+        made = World(SimDisk(faults=Faults(capacity_bytes=100)))
+        made.publish(1)
+        async with running(made) as one:
+            await passes(1)
+            assert served(one) == made.source.current
+            digest, bundle = next(iter(made.source.bundles.items()))
+            assert await one.bundle(digest) == bundle
+            assert one.root(1) == made.publisher.roots[0].envelope
+            assert list(one.alarms) == ["policy_not_kept"]
 
     in_time(world)
 
