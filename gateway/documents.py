@@ -106,6 +106,15 @@ class BundlePin(Document, frozen=True):
     length: Integer
 
 
+class Candidate(Document, frozen=True):
+    """A bundle above the pinned one that ``percent`` % of the daemons take (``canary.py``)."""
+
+    version: Integer
+    digest: str
+    length: Integer
+    percent: Annotated[int, msgspec.Meta(ge=0, le=100)]
+
+
 class Lock(Document, frozen=True):
     reason: str
     ticket: str | None
@@ -117,7 +126,10 @@ class Refresh(Document, frozen=True):
 
 
 class PolicyHead(Document, frozen=True):
-    """The short-lived pin of the current bundle, signed by the policy service's own key."""
+    """The short-lived pin of the current bundle, signed by the policy service's own key.
+
+    ``next``: the candidate of a canary, null where there is none.
+    """
 
     spec: Integer
     scope: str
@@ -127,7 +139,7 @@ class PolicyHead(Document, frozen=True):
     issued: str
     expires: str
     bundle: BundlePin
-    next: BundlePin | None
+    next: Candidate | None
     lock: Lock | None
     refresh: Refresh | None
     min_gatepost: str | None

@@ -15,7 +15,17 @@ from typing import Final
 import msgspec
 
 from gateway import documents, policy
-from gateway.documents import BundlePin, Envelope, Lock, PolicyHead, Refresh, Role, Roles, Root
+from gateway.documents import (
+    BundlePin,
+    Candidate,
+    Envelope,
+    Lock,
+    PolicyHead,
+    Refresh,
+    Role,
+    Roles,
+    Root,
+)
 from gateway.errors import DocumentInvalid
 from gateway.limits import POLICY_BUNDLE_BYTES_MAX
 from gateway.policy import Bundle, Policy, Source
@@ -145,6 +155,7 @@ def build_head(
     root_version: int,
     issued_us: int,
     expires_us: int,
+    candidate: Candidate | None = None,
     lock: Lock | None = None,
     refresh: Refresh | None = None,
     min_gatepost: str | None = None,
@@ -160,7 +171,7 @@ def build_head(
         issued=time_text(issued_us),
         expires=time_text(expires_us),
         bundle=BundlePin(version=bundle_version, digest=bundle.digest, length=len(bundle.payload)),
-        next=None,
+        next=candidate,
         lock=lock,
         refresh=refresh,
         min_gatepost=min_gatepost,

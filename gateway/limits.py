@@ -248,6 +248,8 @@ POLICY_CANDIDATES_KEPT_MAX: Final = 1_024
 POLICY_ENVELOPE_SPARE_BYTES: Final = 16 * 1024
 """Beside the base64 of the payload: room for 60 signatures."""
 POLICY_BLOBS_KEPT_MAX: Final = 8
+PLACEMENT_CHARACTERS_MAX: Final = 253
+"""A daemon's name among those of a scope: as long as a DNS name."""
 POLICY_QUARANTINED_MAX: Final = 4
 OPEN_ON_EXPIRED_SECONDS_MAX: Final = 24 * 3600
 POLICY_REFRESH_NOW_SECONDS_MIN: Final = 1.0

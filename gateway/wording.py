@@ -162,9 +162,16 @@ def _head(payload: bytes) -> list[str]:
     for moment in (found.issued, found.expires):
         time_micros(moment)
     lock = [] if found.lock is None else [f"LOCKED: {found.lock.reason}"]
+    new = found.next
+    canary = (
+        []
+        if new is None
+        else [f"offers bundle {new.version}, {new.digest} to {new.percent} % of the daemons"]
+    )
     return [
         f"policy head of {found.scope}, version {found.version}, epoch {found.epoch}",
         f"pins bundle {found.bundle.version}, {found.bundle.digest}",
+        *canary,
         f"issued {found.issued}, expires {found.expires}, under root {found.root_version}",
         *lock,
     ]

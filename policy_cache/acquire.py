@@ -3,7 +3,9 @@
 Owns: what is held (root, head, bundle, floors) and the order of the steps: a lock takes effect
 before anything else is fetched; everything else is on disk before it is in force, so that a
 restart never falls back to an older policy unnoticed. Refuses: when to try (``cache.py``) and
-what is acceptable (``trusted.py``). A refused candidate changes nothing that is held.
+what is acceptable (``trusted.py``). What was refused changes nothing that is held; where the
+candidate of a canary is refused or does not come, the bundle that the same head pins for all takes
+its place.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from typing import Final, Literal
 
 import anyio
 import anyio.to_thread
+import msgspec
 
 from gateway import roots, seal
 from gateway.documents import Root
@@ -22,7 +25,7 @@ from gateway.limits import ROOT_WALK_MAX
 from gateway.snapshot import Snapshot
 from policy_cache import trusted
 from policy_cache.config import CacheConfig
-from policy_cache.fetch import PolicySource
+from policy_cache.fetch import FetchFailed, PolicySource
 from policy_cache.progress import Progress, Refusal
 from policy_cache.signed_time import SignedTime
 from policy_cache.store import PolicyStore
@@ -42,7 +45,7 @@ class Acquirer:
     """What is held of the policy of one scope, and how it is renewed.
 
     ``current`` is the snapshot in force. ``on_change`` is called with each new one. ``progress``:
-    what is reported of it.
+    what is reported of it. ``passed_over``: why the candidate of the head in force is not.
     """
 
     def __init__(
@@ -70,6 +73,8 @@ class Acquirer:
         self.root_held = anyio.Event()
         self.current: Snapshot | None = None
         self.progress = Progress()
+        self.passed_over: DocumentInvalid | FetchFailed | None = None
+        self._candidate_due = False
 
     @property
     def root(self) -> Root | None:
@@ -117,11 +122,24 @@ class Acquirer:
         except DocumentInvalid as error:
             await self._keep_evidence(error.reason, stored.head)
             raise
-        data = await self._store.read_bundle(head.document.bundle.digest)
-        if data is not None:
-            self._activate(head, await self._open_bundle(data, head, expired_ok=True))
+        await self._load_bundle(head)
         if stored.lock is not None:
             self._load_lock(stored.lock)
+
+    async def _load_bundle(self, head: Head) -> None:
+        if head.candidate is not None:
+            with contextlib.suppress(DocumentInvalid):
+                if await self._load_pinned(head):
+                    return
+            # It was refused before, or is damaged: the first refresh tries it again.
+            self._candidate_due = True
+        await self._load_pinned(_for_all(head))
+
+    async def _load_pinned(self, head: Head) -> bool:
+        data = await self._store.read_bundle(head.pin.digest)
+        if data is not None:
+            self._activate(head, await self._open_bundle(data, head, expired_ok=True))
+        return data is not None
 
     def _load_lock(self, data: bytes) -> None:
         # An older one that was lifted since is still there, and refused by its version.
@@ -158,7 +176,8 @@ class Acquirer:
             self.progress.refuse(_refusal(error, head, now_us))
             raise
         self._etag = fetched.etag
-        self.progress.accepted()
+        if self.passed_over is None:
+            self.progress.accepted()
         return result
 
     async def changed(self, seconds: float) -> bool:
@@ -183,6 +202,7 @@ class Acquirer:
         before, held, content = self.current, self._head, self._content
         if held is not None and held.digest == head.digest and self._settled():
             return "unchanged"
+        self.passed_over, self._candidate_due = None, False
         if head.document.lock is not None and content is not None:
             # A kill switch waits neither for a download nor for the disk, and the head before it
             # must not come back.
@@ -192,8 +212,7 @@ class Acquirer:
                 # A head whose bundle is not on the disk must not take the place of one that can
                 # be used.
                 await self._keep("lock", lambda: self._store.save_lock(data))
-        if content is None or not self._pinned_by(head):
-            content = await self._obtain_bundle(head)
+        head, content = await self._obtain(head)
         self.progress.checked(self._time.now_us())
         await self._persist(data, head)
         self._activate(head, content)
@@ -202,14 +221,16 @@ class Acquirer:
         return "refreshed" if same else "activated"
 
     def _settled(self) -> bool:
-        # Whether the policy in force is the one that its head pins, under the newest root.
-        return self.current is not None and self._head is not None and self._pinned_by(self._head)
+        # Whether the policy in force is the one that its head means, under the newest root.
+        head = self._head
+        held = self.current is not None and head is not None and self._pinned_by(head)
+        return held and not self._candidate_due
 
     def _pinned_by(self, head: Head) -> bool:
         held = self._content
         return (
             held is not None
-            and held.digest == head.document.bundle.digest
+            and held.digest == head.pin.digest
             and self._content_root == self.root_version
         )
 
@@ -220,8 +241,27 @@ class Acquirer:
             return True
         return False
 
+    async def _obtain(self, head: Head) -> tuple[Head, Content]:
+        """The bundle that ``head`` means for this daemon; where that is a candidate that is refused
+        or does not come, the one that it pins for all."""
+        if head.candidate is not None:
+            try:
+                return head, await self._held_or_obtained(head)
+            except DocumentInvalid as error:
+                self.passed_over = error
+                self.progress.refuse(_refusal(error, head, self._time.now_us()))
+            except FetchFailed as error:
+                self.passed_over, self._candidate_due = error, True
+            head = _for_all(head)
+        return head, await self._held_or_obtained(head)
+
+    async def _held_or_obtained(self, head: Head) -> Content:
+        if self._content is not None and self._pinned_by(head):
+            return self._content
+        return await self._obtain_bundle(head)
+
     async def _obtain_bundle(self, head: Head) -> Content:
-        pin = head.document.bundle
+        pin = head.pin
         if self._refused is not None and self._refused[0] == pin.digest:
             raise self._refused[1]
         data = await self._kept_bundle(pin.digest)
@@ -265,6 +305,7 @@ class Acquirer:
             self._floors,
             now_us,
             self._config.own_version,
+            placement=self._config.placement,
             expired_ok=expired_ok,
         )
 
@@ -281,6 +322,8 @@ class Acquirer:
         self.current = trusted.snapshot_of(self._held_root(), head, content, self._time.floor_us())
         if before is None or _content_of(before) != _content_of(self.current):
             self.progress.in_force(self._time.now_us())
+        taken = head.candidate is not None and head.candidate.digest == content.digest
+        self.progress.on_channel("canary" if taken else "stable")
         self._on_change(self.current)
 
     async def _persist(self, data: bytes, head: Head) -> None:
@@ -333,11 +376,16 @@ class Acquirer:
                 del self._unsaved[name]
 
 
+def _for_all(head: Head) -> Head:
+    """``head`` as one who takes no candidate reads it."""
+    return msgspec.structs.replace(head, candidate=None)
+
+
 def _content_of(snapshot: Snapshot) -> tuple[str, bool]:
     return snapshot.digest, snapshot.locked
 
 
 def _refusal(error: DocumentInvalid, head: Head, now_us: int) -> Refusal:
     document = head.document
-    pin = document.bundle
+    pin = head.pin
     return Refusal(error.reason, now_us, document.version, pin.version, pin.digest)

@@ -72,6 +72,7 @@ class PolicyCache:
         self._reported_digest: str | None = None
         self._was_degraded = False
         self._age_told = 0
+        self._passed_over_told: str | None = None
 
     def current(self) -> Snapshot | None:
         """The policy in force; None before there is one (state EMPTY). Read it once per call."""
@@ -226,7 +227,17 @@ class PolicyCache:
         if degraded and not self._was_degraded:
             self._report("policy_persist_failed", f"cannot write {self._config.directory}")
         self._was_degraded = degraded
+        self._tell_passed_over()
         self._tell_age()
+
+    def _tell_passed_over(self) -> None:
+        # Once for each reason: the head is signed again each minute.
+        why = self._acquirer.passed_over
+        told = None if why is None else f"candidate passed over: {why}"
+        if told is not None and told != self._passed_over_told:
+            self._findings.counters["candidate_passed_over"] += 1
+            self._report("policy_rejected", told)
+        self._passed_over_told = told
 
     def _refused(self, error: DocumentInvalid) -> None:
         self._findings.refused(error, self._clock.wall_us())

@@ -22,6 +22,8 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     ``directory``: where the last good policy is kept, private to one process at a time.
     ``own_version``: this program's, as ``0.1.0``. ``threads``: whether a large bundle may be
+    verified in a worker thread. ``placement``: this daemon's name among those of the scope, the
+    same after each restart; None takes no candidate.
     """
 
     scope: str
@@ -31,6 +33,7 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
     refresh_seconds_min: float = REFRESH_SECONDS_MIN
     refresh_seconds_max: float = REFRESH_SECONDS_MAX
     threads: bool = True
+    placement: str | None = None
 
     def __post_init__(self) -> None:
         if _SCOPE.fullmatch(self.scope) is None:

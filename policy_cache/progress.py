@@ -9,6 +9,8 @@ from __future__ import annotations
 import anyio
 import msgspec
 
+from gateway.policy_report import Channel
+
 
 class Refusal(msgspec.Struct, frozen=True):
     """A candidate that was refused. Version and digest are None where its head was."""
@@ -22,13 +24,15 @@ class Refusal(msgspec.Struct, frozen=True):
 
 class Progress:
     """``received_us``, ``verified_us``, ``activated_us``: of the policy in force, None where it
-    came from the disk; ``refused``: None once a newer candidate was accepted."""
+    came from the disk; ``refused``: None once a newer candidate was accepted; ``channel``: whether
+    a canary's candidate is in force."""
 
     def __init__(self) -> None:
         self.received_us: int | None = None
         self.verified_us: int | None = None
         self.activated_us: int | None = None
         self.refused: Refusal | None = None
+        self.channel: Channel = "stable"
         self.news = anyio.Event()
         self._came_us: int | None = None
         self._checked_us: int | None = None
@@ -46,6 +50,12 @@ class Progress:
         self.received_us, self.verified_us = self._came_us, self._checked_us
         self.activated_us = None if self._came_us is None else now_us
         self._tell()
+
+    def on_channel(self, channel: Channel) -> None:
+        """What is in force came this way; a candidate that is promoted stays in force."""
+        if channel != self.channel:
+            self.channel = channel
+            self._tell()
 
     def refuse(self, refusal: Refusal) -> None:
         """Keep ``refusal``; the same one again is no news."""

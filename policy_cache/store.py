@@ -4,7 +4,8 @@
     roots/N.json    the whole chain of root documents
     head.json       the newest accepted head whose bundle is here
     lock.json       a later head that stops every call, kept before its bundle could be fetched
-    blobs/sha256/H  bundles by the hex digest of their payload: the one in force and a few older
+    blobs/sha256/H  bundles by the hex digest of their payload: the pinned one, the candidate and a
+                    few older
     state.json      the floors
     quarantine/     the last few documents that were refused, as evidence
 
@@ -100,7 +101,7 @@ class PolicyStore:
         def work(files: FileSystem) -> None:
             _replace(files, self._directory, "head.json", data)
             _replace(files, self._directory, "state.json", state)
-            self._drop_old_bundles(files, floors.bundle_digest)
+            self._drop_old_bundles(files, {floors.bundle_digest, floors.candidate_digest})
 
         await self._disk.run(work)
 
@@ -162,8 +163,9 @@ class PolicyStore:
         if self.writable:
             await self._disk.run(lambda files: _replace(files, directory, name, data))
 
-    def _drop_old_bundles(self, files: FileSystem, kept: str | None) -> None:
-        names = [name for name in files.list_directory(self._blobs) if name != _hex(kept or "")]
+    def _drop_old_bundles(self, files: FileSystem, kept: set[str | None]) -> None:
+        needed = {_hex(digest) for digest in kept if digest is not None}
+        names = [name for name in files.list_directory(self._blobs) if name not in needed]
         for name in names[: max(0, len(names) - POLICY_BLOBS_KEPT_MAX)]:
             files.unlink(f"{self._blobs}/{name}")
 

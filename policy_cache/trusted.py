@@ -22,8 +22,8 @@ from typing import Final
 
 import msgspec
 
-from gateway import documents, policy, roots, seal
-from gateway.documents import Envelope, PolicyHead, Root
+from gateway import canary, documents, policy, roots, seal
+from gateway.documents import BundlePin, Candidate, Envelope, PolicyHead, Root
 from gateway.errors import DocumentInvalid
 from gateway.limits import (
     CLOCK_SUSPECT_SECONDS,
@@ -46,10 +46,12 @@ _FRESH_INTERVALS: Final = 2
 """A copy is fresh for two refresh intervals: one may be missed without an alert."""
 
 
-class Floors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Floors(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """The newest of everything accepted so far, below which nothing is accepted again.
 
-    ``time_us``: newest signed time; no clock before it is believed.
+    ``time_us``: newest signed time; no clock before it is believed. ``candidate_…``: the newest
+    that a head offered to a part of the fleet; it has a floor of its own, so that taking it back is
+    no rollback.
     """
 
     epoch: int = 0
@@ -59,15 +61,24 @@ class Floors(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bundle_version: int = 0
     bundle_digest: str | None = None
     time_us: int = 0
+    candidate_version: int = 0
+    candidate_digest: str | None = None
 
 
 class Head(msgspec.Struct, frozen=True):
-    """A verified policy head. ``digest``: SHA-256 of its payload."""
+    """A verified policy head. ``digest``: SHA-256 of its payload; ``candidate``: the one that this
+    daemon is to take, None where it takes the pinned bundle."""
 
     document: PolicyHead
     digest: str
     issued_us: int
     expires_us: int
+    candidate: Candidate | None = None
+
+    @property
+    def pin(self) -> BundlePin | Candidate:
+        """The bundle that it means for this daemon."""
+        return self.candidate or self.document.bundle
 
 
 class Content(msgspec.Struct, frozen=True):
@@ -94,12 +105,14 @@ def open_head(
     now_us: int,
     own_version: str,
     *,
+    placement: str | None = None,
     expired_ok: bool = False,
 ) -> Head:
     """The head in ``data`` for exactly ``scope``, at or above ``floors``.
 
     ``now_us``: trusted time, fixed by the caller before it fetched. ``own_version``: this
-    program's, held against ``min_gatepost``. ``expired_ok``: for one accepted earlier and read
+    program's, held against ``min_gatepost``. ``placement``: the daemon's name, which decides
+    whether it takes a candidate; None never does. ``expired_ok``: for one accepted earlier and read
     back from disk, which may have expired since and whose time no clock can put in doubt.
     Raises DocumentInvalid.
     """
@@ -118,9 +131,11 @@ def open_head(
         digest=seal.sha256_text(payload),
         issued_us=_time("head", document.issued),
         expires_us=_time("head", document.expires),
+        candidate=_chosen(document, placement),
     )
     _check_head_version(head, root, floors)
     _check_pin(document, floors)
+    _check_candidate(document, floors)
     _check_refresh(document)
     if head.issued_us >= head.expires_us:
         raise DocumentInvalid("window", "the head expires before it was issued")
@@ -164,13 +179,38 @@ def _check_head_version(head: Head, root: Root, floors: Floors) -> None:
 
 def _check_pin(document: PolicyHead, floors: Floors) -> None:
     pin = document.bundle
-    if not 0 < pin.length <= POLICY_BUNDLE_BYTES_MAX:
-        raise DocumentInvalid("length", f"the head pins a bundle of {pin.length} bytes")
+    _check_length(pin)
     if document.epoch > floors.epoch:
         _check_version("bundle", pin.version, 0)
         return
     _check_version("bundle", pin.version, floors.bundle_version)
-    if pin.version == floors.bundle_version and pin.digest != floors.bundle_digest:
+    known = (
+        (floors.bundle_version, floors.bundle_digest),
+        (floors.candidate_version, floors.candidate_digest),
+    )
+    _check_digest(pin, *known)
+
+
+def _check_candidate(document: PolicyHead, floors: Floors) -> None:
+    candidate, pin = document.next, document.bundle
+    if candidate is None:
+        return
+    _check_length(candidate)
+    _check_digest(candidate, (pin.version, pin.digest))
+    _check_version("candidate", candidate.version, pin.version + 1)
+    if document.epoch == floors.epoch:
+        _check_version("candidate", candidate.version, floors.candidate_version)
+        _check_digest(candidate, (floors.candidate_version, floors.candidate_digest))
+
+
+def _check_length(pin: BundlePin | Candidate) -> None:
+    if not 0 < pin.length <= POLICY_BUNDLE_BYTES_MAX:
+        raise DocumentInvalid("length", f"the head pins a bundle of {pin.length} bytes")
+
+
+def _check_digest(pin: BundlePin | Candidate, *known: tuple[int, str | None]) -> None:
+    # One version is one bundle, also where one channel brings what another brought before.
+    if any(pin.version == version and pin.digest != digest for version, digest in known):
         raise DocumentInvalid("equivocation", f"two different bundles of version {pin.version}")
 
 
@@ -181,6 +221,13 @@ def _check_version(what: str, version: int, floor: int) -> None:
         raise DocumentInvalid("jump", f"{what} version {version} is out of range")
     if floor and version - floor > POLICY_VERSION_JUMP_MAX:
         raise DocumentInvalid("jump", f"{what} version {version} is too far above {floor}")
+
+
+def _chosen(document: PolicyHead, placement: str | None) -> Candidate | None:
+    candidate = document.next
+    if candidate is None or not canary.takes(document.scope, placement, candidate.percent):
+        return None
+    return candidate
 
 
 def _check_refresh(document: PolicyHead) -> None:
@@ -226,12 +273,12 @@ def envelope_bytes_max(length: int) -> int:
 def open_bundle(
     data: bytes, root: Root, head: Head, now_us: int, *, expired_ok: bool = False
 ) -> Content:
-    """The bundle that ``head`` pins, verified, compiled and self-tested.
+    """The bundle that ``head`` means for this daemon, verified, compiled and self-tested.
 
     Length and digest of the payload are checked before any signature, and that before the
     payload is parsed. ``expired_ok`` as for ``open_head``. Raises DocumentInvalid.
     """
-    pin = head.document.bundle
+    pin = head.pin
     if len(data) > envelope_bytes_max(pin.length):
         raise DocumentInvalid("length", f"{len(data)} bytes around a bundle of {pin.length}")
     envelope = seal.parse_envelope(data)
@@ -254,7 +301,7 @@ def open_bundle(
 
 
 def _check_payload(envelope: Envelope, head: Head) -> None:
-    pin = head.document.bundle
+    pin = head.pin
     payload = seal.unbase64(envelope.payload, "unreadable")
     # One base64 text per payload, or an equal digest could stand for two different files.
     if base64.b64encode(payload).decode() != envelope.payload:
@@ -281,8 +328,16 @@ def _bundle_window(document: Bundle, now_us: int, *, expired_ok: bool) -> tuple[
 
 
 def raised(floors: Floors, root: Root, head: Head) -> Floors:
-    """``floors`` after ``head`` (and the bundle it pins) was accepted under ``root``."""
+    """``floors`` after ``head`` (and the bundle it pins) was accepted under ``root``.
+
+    The floor of bundles rises with the pinned one alone, whichever this daemon takes.
+    """
     document = head.document
+    offered = (floors.candidate_version, floors.candidate_digest)
+    if document.epoch > floors.epoch:
+        offered = (0, None)
+    if document.next is not None:
+        offered = (document.next.version, document.next.digest)
     return Floors(
         epoch=document.epoch,
         root_version=max(floors.root_version, root.version),
@@ -291,6 +346,8 @@ def raised(floors: Floors, root: Root, head: Head) -> Floors:
         bundle_version=document.bundle.version,
         bundle_digest=document.bundle.digest,
         time_us=max(floors.time_us, head.issued_us),
+        candidate_version=offered[0],
+        candidate_digest=offered[1],
     )
 
 

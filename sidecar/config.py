@@ -214,6 +214,13 @@ class PolicySettings(Section, frozen=True, kw_only=True):
             "`root-<n>.json` and `sha256-<hex>.json`."
         ),
     ] = None
+    placement: Annotated[
+        Annotated[str, Meta(min_length=1, max_length=limits.PLACEMENT_CHARACTERS_MAX)] | None,
+        Meta(
+            description="This daemon's name among those of the scope, which decides whether it "
+            "takes a canary; it must outlive restarts. Without it: host name and `directory`.",
+        ),
+    ] = None
     refresh_seconds_min: Annotated[
         float, Meta(ge=0.05, le=_DAY_SECONDS, description="Between two questions, at least.")
     ] = limits.REFRESH_SECONDS_MIN

@@ -6,6 +6,7 @@ the daemon above it is the same in both worlds.
 
 from __future__ import annotations
 
+import socket
 from typing import Protocol
 
 import msgspec
@@ -57,12 +58,14 @@ class Network(Protocol):
 
 
 class Outside(msgspec.Struct, frozen=True, kw_only=True):
-    """The four ports of a daemon. ``threads``: whether worker threads may be used."""
+    """The four ports of a daemon. ``threads``: whether worker threads may be used. ``host_name``:
+    of the machine or pod, which survives a restart of the daemon."""
 
     clock: WallClock
     entropy: Entropy
     disk: Disk
     network: Network
+    host_name: str
     threads: bool = True
 
 
@@ -114,4 +117,5 @@ def real_outside(config: SidecarConfig) -> Outside:
         entropy=SystemEntropy(),
         disk=ThreadDisk(),
         network=SystemNetwork(config),
+        host_name=socket.gethostname(),
     )

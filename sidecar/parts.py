@@ -321,6 +321,7 @@ async def build_parts(
             refresh_seconds_min=config.policy.refresh_seconds_min,
             refresh_seconds_max=config.policy.refresh_seconds_max,
             threads=outside.threads,
+            placement=config.policy.placement or f"{outside.host_name}:{config.policy.directory}",
         ),
         lambda event, detail: (
             log.info(event, detail=detail)

@@ -125,7 +125,7 @@ class PolicyReporter:
         snapshot, progress = self._policy.current(), self._policy.progress
         return ReportBody(
             report=PolicyReport(
-                channel="stable",
+                channel=progress.channel,
                 state=self._state(),
                 head_version=None if snapshot is None else snapshot.head_version,
                 version=None if snapshot is None else snapshot.version,

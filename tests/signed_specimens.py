@@ -33,7 +33,9 @@ POLICY_HEAD: Final = documents.PolicyHead(
     issued=actors.T0,
     expires=actors.T2,
     bundle=documents.BundlePin(version=7, digest=seal.sha256_text(b"the bundle"), length=4_096),
-    next=documents.BundlePin(version=8, digest=seal.sha256_text(b"the next"), length=4_100),
+    next=documents.Candidate(
+        version=8, digest=seal.sha256_text(b"the next"), length=4_100, percent=10
+    ),
     lock=documents.Lock(reason="incident", ticket="INC-1"),
     refresh=documents.Refresh(min_seconds=30, max_seconds=60),
     min_gatepost="0.1.0",

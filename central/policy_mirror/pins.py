@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import msgspec
 
 from gateway import documents, roots, seal
-from gateway.documents import BundlePin, PolicyHead, Root
+from gateway.documents import BundlePin, Candidate, PolicyHead, Root
 from gateway.errors import DocumentInvalid
 from gateway.limits import POLICY_BUNDLE_BYTES_MAX
 from policy_cache.trusted import envelope_bytes_max
@@ -35,6 +35,8 @@ def further_pins(head: PolicyHead) -> list[BundlePin]:
 def _pins(value: object) -> Iterator[BundlePin]:
     if isinstance(value, BundlePin):
         yield value
+    elif isinstance(value, Candidate):
+        yield BundlePin(version=value.version, digest=value.digest, length=value.length)
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
             yield from _pins(getattr(value, field))

@@ -126,6 +126,7 @@ class Node:
             entropy=SeededEntropy(self._chance.randrange(2**64)),
             disk=disk,
             network=DaemonNetwork(host),
+            host_name="sim",
             threads=False,
         )
         daemon = Daemon(self._config, outside, EventLog(self._clock, log), self._announced)

@@ -11,7 +11,7 @@ import msgspec
 from central.policy_mirror.pins import head_in
 from central.policy_mirror.scope_mirror import ScopeMirror
 from gateway import documents
-from gateway.documents import BundlePin
+from gateway.documents import Candidate
 from gateway.issuing import Issued
 from policy_cache.config import CacheConfig
 from tests.unit.policy_cache.cache_world import World
@@ -56,8 +56,8 @@ async def passes(seconds: float) -> None:
 def naming_next(world: World, following: Issued) -> bytes:
     """The newest head signed again, one version on, with ``following`` as the bundle to come."""
     world.head_version += 1
-    pin = BundlePin(version=9, digest=following.digest, length=len(following.payload))
+    new = Candidate(version=9, digest=following.digest, length=len(following.payload), percent=10)
     head = msgspec.structs.replace(
-        head_in(world.source.current), version=world.head_version, next=pin
+        head_in(world.source.current), version=world.head_version, next=new
     )
     return documents.encode(HEAD.sign_document(documents.POLICY_HEAD, head))

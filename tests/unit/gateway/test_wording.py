@@ -76,6 +76,9 @@ def test_a_long_policy_says_how_much_is_not_shown() -> None:
 
 def test_a_lock_and_the_size_of_a_closed_log_are_told() -> None:
     assert "LOCKED: incident" in told(documents.POLICY_HEAD)
+    new = signed_specimens.POLICY_HEAD.next
+    assert new is not None
+    assert f"offers bundle 8, {new.digest} to 10 % of" in told(documents.POLICY_HEAD)
     assert "12 leaves" in told(documents.LOG_STATEMENT)
 
 

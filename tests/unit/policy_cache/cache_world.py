@@ -40,7 +40,12 @@ class World:
         self.head_version = 0
         self.bundle_version = 0
 
-    def cache(self, dice: Dice | None = None, source: PolicySource | None = None) -> PolicyCache:
+    def cache(
+        self,
+        dice: Dice | None = None,
+        source: PolicySource | None = None,
+        placement: str | None = None,
+    ) -> PolicyCache:
         return PolicyCache(
             source or self.source,
             self.disk,
@@ -52,6 +57,7 @@ class World:
                 directory="/policy",
                 own_version=OWN_VERSION,
                 threads=False,
+                placement=placement,
             ),
             lambda event, detail: self.events.append((event, detail)),
         )

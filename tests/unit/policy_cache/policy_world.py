@@ -12,7 +12,7 @@ import anyio
 import msgspec
 
 from gateway import documents, issuing, roots
-from gateway.documents import Lock, Refresh, Root
+from gateway.documents import Candidate, Lock, Refresh, Root
 from gateway.issuing import Issued
 from gateway.policy import Policy, decode_policy, json_text
 from gateway.seal import Signer
@@ -37,6 +37,13 @@ HEAD, OTHER = signer(6), signer(7)
 def policy(**members: object) -> Policy:
     grant = {"id": "all", "actions": ["*"]}
     return decode_policy(json_text({"grants": [grant], **members}))
+
+
+def candidate(bundle: Issued, version: int, percent: int = 100) -> Candidate:
+    """``bundle`` offered to ``percent`` % of the daemons."""
+    return Candidate(
+        version=version, digest=bundle.digest, length=len(bundle.payload), percent=percent
+    )
 
 
 class Publisher:
@@ -124,6 +131,7 @@ class Publisher:
         root_version: int | None = None,
         issued_us: int = T0,
         expires_us: int = T0 + 4 * 3_600 * SECOND,
+        candidate: Candidate | None = None,
         lock: str | None = None,
         refresh: Refresh | None = None,
         min_gatepost: str | None = None,
@@ -138,6 +146,7 @@ class Publisher:
             root_version=len(self.roots) if root_version is None else root_version,
             issued_us=issued_us,
             expires_us=expires_us,
+            candidate=candidate,
             lock=None if lock is None else Lock(lock, None),
             refresh=refresh,
             min_gatepost=min_gatepost,

@@ -36,6 +36,7 @@ from tests.unit.policy_cache.policy_world import (
     SECOND,
     T0,
     Publisher,
+    candidate,
 )
 
 EXAMPLES = int(os.environ.get("GATEPOST_FUZZ_EXAMPLES") or 300)
@@ -47,6 +48,8 @@ ROOT_1 = PUBLISHER.open_root()
 GOOD_BUNDLE = PUBLISHER.bundle(5)
 GOOD_HEAD = PUBLISHER.head(GOOD_BUNDLE, 7, bundle_version=5)
 GOOD_ROOT = Publisher().add_root()
+NEXT = PUBLISHER.bundle(9)
+CANARY_HEAD = PUBLISHER.head(GOOD_BUNDLE, 7, bundle_version=5, candidate=candidate(NEXT, 9, 50))
 DOCUMENTS = (GOOD_HEAD, GOOD_BUNDLE, GOOD_ROOT)
 
 Json = Any
@@ -122,7 +125,7 @@ def decoded(issued: Issued) -> Json:
 
 
 def open_head(data: bytes) -> Head:
-    return trusted.open_head(data, ROOT_1, SCOPE, FLOORS, T0, OWN_VERSION)
+    return trusted.open_head(data, ROOT_1, SCOPE, FLOORS, T0, OWN_VERSION, placement="eu-3")
 
 
 @given(st.data())
@@ -163,6 +166,14 @@ def keeps_the_rules(payload: Json, head: Head) -> None:
     pin = payload["bundle"]
     assert 3 < pin["version"] <= 3 + JUMP
     assert 0 < pin["length"] <= 8 * 1024 * 1024
+    offered = payload["next"]
+    if offered is not None:
+        assert pin["version"] < offered["version"] <= pin["version"] + 1 + JUMP
+        assert 0 < offered["length"] <= 8 * 1024 * 1024
+        assert 0 <= offered["percent"] <= 100
+    taken = offered is not None and offered["percent"] > 38
+    meant = offered if taken else pin
+    assert (head.pin.version, head.pin.digest) == (meant["version"], meant["digest"])
     issued_us, expires_us = time_micros(payload["issued"]), time_micros(payload["expires"])
     assert issued_us < expires_us
     assert issued_us <= T0 + 60 * SECOND
@@ -175,7 +186,8 @@ def keeps_the_rules(payload: Json, head: Head) -> None:
 @given(st.data())
 @settings(max_examples=EXAMPLES)
 def test_a_head_that_its_key_signed_is_accepted_only_by_the_rules(data: st.DataObject) -> None:
-    before = msgspec.json.decode(GOOD_HEAD.payload)
+    good = data.draw(st.sampled_from([GOOD_HEAD, CANARY_HEAD]))
+    before = msgspec.json.decode(good.payload)
     payload = mutated(data, before, [msgspec.json.decode(GOOD_BUNDLE.payload), before])
     signed = issuing.sign(POLICY_HEAD, msgspec.json.encode(payload), [HEAD])
     try:

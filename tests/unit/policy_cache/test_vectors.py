@@ -13,7 +13,8 @@ from gateway.errors import DocumentInvalid
 from gateway.timestamp import time_micros
 from policy_cache import trusted
 from tests import goldens
-from tests.unit.policy_cache.vectors import Vector, all_cases
+from tests.unit.policy_cache import canary_vectors, vectors
+from tests.unit.policy_cache.vectors import Cases, Vector
 
 FOLDER = "policy_vectors"
 _PLACE = Path(goldens.__file__).parent / "golden" / FOLDER
@@ -43,6 +44,7 @@ def _verdict(vector: Vector) -> str:
             vector.floors,
             now_us,
             vector.own_version,
+            placement=vector.placement,
             expired_ok=vector.stored,
         )
         bundle = document(vector.bundle)
@@ -58,10 +60,18 @@ def _verdict(vector: Vector) -> str:
         floors,
         now_us,
         vector.own_version,
+        placement=vector.placement,
         expired_ok=vector.stored,
     )
-    assert trusted.snapshot_of(root, head, content, 0).digest == head.document.bundle.digest
+    assert trusted.snapshot_of(root, head, content, 0).digest == head.pin.digest
     return "accepted"
+
+
+def all_cases() -> Cases:
+    """Those of one channel, and those of two."""
+    cases = vectors.all_cases()
+    canary_vectors.add_to(cases)
+    return cases
 
 
 NAMES = [one.name for one in all_cases().vectors]

@@ -50,6 +50,7 @@ class Vector(msgspec.Struct, frozen=True, kw_only=True):
     now: str
     stored: bool
     floors: Floors
+    placement: str | None
     roots: tuple[str, ...]
     head: str
     bundle: str
@@ -78,6 +79,7 @@ class Cases:
         scope: str = SCOPE,
         pin: str | None = None,
         stored: bool = False,
+        placement: str | None = None,
     ) -> None:
         """One case, by default of a good head and bundle of ``publisher``."""
         good = publisher.bundle()
@@ -92,6 +94,7 @@ class Cases:
                 now=time_text(now_us),
                 stored=stored,
                 floors=floors or Floors(),
+                placement=placement,
                 roots=tuple(self._file(one) for one in chain),
                 head=self._file(publisher.head(good) if head is None else head),
                 bundle=self._file(good if bundle is None else bundle),

@@ -47,6 +47,7 @@ class Drain:
             entropy=SeededEntropy(1_000 + seed),
             disk=world.disk,
             network=DaemonNetwork(self._host),
+            host_name="host",
             threads=False,
         )
         self.drainer = Drainer(

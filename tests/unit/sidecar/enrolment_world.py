@@ -109,6 +109,7 @@ class World:
             entropy=SeededEntropy(10 + self._lives),
             disk=self.disk,
             network=DaemonNetwork(Host(self.network)),
+            host_name="host",
             threads=False,
         )
         log = EventLog(self.clock, self.log)
