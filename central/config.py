@@ -66,7 +66,9 @@ class PolicySettings(_Section, frozen=True, kw_only=True):
     ``widening_needs_approval``: whether a bundle that may allow a call more than the one in force
     waits until another person than its publisher approves it. ``silent_seconds``: from when on an
     instance that reports nothing counts as silent, three times the daemons' ``report_seconds``;
-    ``forget_seconds``: from when on it is not listed any more.
+    ``forget_seconds``: from when on it is not listed any more. A canary is withdrawn when more
+    daemons than ``canary_refusals_max`` refuse it, and more than ``canary_refusals_percent_max`` %
+    of those that took or refused it.
     """
 
     head_lifetime_seconds: int = 4 * 3600
@@ -76,6 +78,8 @@ class PolicySettings(_Section, frozen=True, kw_only=True):
     widening_needs_approval: bool = True
     silent_seconds: int = 900
     forget_seconds: int = 24 * 3600
+    canary_refusals_max: Annotated[int, msgspec.Meta(ge=0)] = 2
+    canary_refusals_percent_max: Annotated[int, msgspec.Meta(ge=0, le=100)] = 5
 
 
 class IssuerSettings(_Section, frozen=True, kw_only=True):

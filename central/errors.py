@@ -46,6 +46,8 @@ CODES: Final[Mapping[str, Code]] = MappingProxyType(
         "base_changed": Code(409, False, "another bundle is in force than was compared with"),
         "version_exists": Code(409, False, "this version was published with other bytes"),
         "version_not_newer": Code(409, False, "the version is not above the published one"),
+        "canary_running": Code(409, False, "a canary runs; promote or withdraw it first"),
+        "no_canary": Code(409, False, "no canary runs in this scope"),
         "certificate_unknown": Code(412, True, "post the sender's certificate, then repeat"),
         "body_too_large": Code(413, False, "the body is larger than this path takes"),
         "content_encoding_unsupported": Code(415, False, "only gzip is understood here"),

@@ -73,6 +73,16 @@ class CentralClient:
         with self._asked("POST", path, body) as answer:
             return bytes(answer.read())
 
+    def put(self, path: str, body: bytes) -> bytes:
+        """As ``post``, with a PUT."""
+        with self._asked("PUT", path, body) as answer:
+            return bytes(answer.read())
+
+    def delete(self, path: str) -> bytes:
+        """The body of a DELETE's answer. Raises InputOutputError with the service's own words."""
+        with self._asked("DELETE", path, None) as answer:
+            return bytes(answer.read())
+
     def save(self, path: str, target: Path) -> int:
         """Write the body of a GET to ``target``; returns its bytes. Raises InputOutputError.
 

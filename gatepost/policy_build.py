@@ -59,7 +59,7 @@ def build(
     if current is not None:
         scope = scope or current.scope
         epoch = epoch or current.epoch
-        version = version or current.bundle.version + 1
+        version = version or _newest(current) + 1
     if scope is None or epoch is None or version is None:
         raise click.UsageError(
             "name --head, or --central and --scope, or all of --scope, --epoch and --version"
@@ -98,6 +98,10 @@ def _current(head: Path | None, central: str | None, scope: str | None) -> Polic
         return _head(seal.parse_envelope(answer), central)
     except DocumentInvalid as error:
         raise click.ClickException(plain(f"{central}: {error.detail}")) from error
+
+
+def _newest(head: PolicyHead) -> int:
+    return head.bundle.version if head.next is None else head.next.version
 
 
 def _head(envelope: Envelope, place: str) -> PolicyHead:

@@ -33,11 +33,12 @@ _MODE: Final = 0o644
 
 
 class Exported(msgspec.Struct, frozen=True):
-    """Verified documents, as they were served. ``roots``: 1 … N."""
+    """Verified documents, as they were served. ``bundle_envelopes``: by digest, the pinned one and
+    a canary's; ``roots``: 1 … N."""
 
     head: Head
     head_envelope: bytes
-    bundle_envelope: bytes
+    bundle_envelopes: dict[str, bytes]
     roots: list[bytes]
 
 
@@ -54,7 +55,7 @@ class Exported(msgspec.Struct, frozen=True):
     help="web: head, root/<n>, blobs/sha256/<hex>. flat: the names of a ConfigMap.",
 )
 def export(directory: Path, central: str, scope: str, pinned: str, layout: Layout) -> None:
-    """Write the head, roots and bundle of a scope into DIRECTORY, verified from the pinned root.
+    """Write the head, roots and bundles of a scope into DIRECTORY, verified from the pinned root.
 
     Run it again before the head expires; it says when that is. Exit 0: written, or nothing newer is
     there. 1: what was served is not acceptable. 2: not reached, or not written.
@@ -85,10 +86,16 @@ def fetch(
     floors = _floors(directory, layout, root, scope, now_us)
     head_envelope = client.get(f"/v1/policy/{urllib.parse.quote(scope, safe='')}/head")
     head = trusted.open_head(head_envelope, root, scope, floors, now_us, __version__)
-    digest = head.document.bundle.digest.removeprefix("sha256:")
-    bundle = client.get(f"/v1/policy/blobs/sha256/{digest}")
-    trusted.open_bundle(bundle, root, head, now_us)
-    return Exported(head, head_envelope, bundle, envelopes)
+    # As those daemons read it that take the pinned one, and as those that take the candidate.
+    readings = [head]
+    if head.document.next is not None:
+        readings.append(msgspec.structs.replace(head, candidate=head.document.next))
+    bundles: dict[str, bytes] = {}
+    for reading in readings:
+        digest = reading.pin.digest.removeprefix("sha256:")
+        bundles[digest] = client.get(f"/v1/policy/blobs/sha256/{digest}")
+        trusted.open_bundle(bundles[digest], root, reading, now_us)
+    return Exported(head, head_envelope, bundles, envelopes)
 
 
 def _roots(client: CentralClient, pinned: str) -> tuple[Root, list[bytes]]:
@@ -117,9 +124,9 @@ def write(found: Exported, directory: Path, layout: Layout) -> None:
     flat = layout == "flat"
     for number, envelope in enumerate(found.roots, 1):
         _replace(directory / (f"root-{number}.json" if flat else f"root/{number}"), envelope)
-    digest = found.head.document.bundle.digest.removeprefix("sha256:")
-    blob = f"sha256-{digest}.json" if flat else f"blobs/sha256/{digest}"
-    _replace(directory / blob, found.bundle_envelope)
+    for digest, envelope in found.bundle_envelopes.items():
+        blob = f"sha256-{digest}.json" if flat else f"blobs/sha256/{digest}"
+        _replace(directory / blob, envelope)
     _replace(directory / _head_name(layout), found.head_envelope)
 
 

@@ -90,6 +90,12 @@ def _summary(seen: Fleet) -> Iterator[Text]:
         f"{seen.current} have it, {seen.behind} are behind, {seen.silent} are silent, "
         f"{seen.refusing} refused something"
     )
+    canary = seen.canary
+    if canary is not None:
+        yield cell(
+            f"canary: version {canary.version} for {canary.percent} % since {canary.began}; "
+            f"{canary.have} have it, {canary.refusing} refused it"
+        )
     reach = seen.reach
     if reach.instances:
         yield cell(

@@ -39,6 +39,8 @@ def show(proposal: Proposal) -> None:
     """Who wants what, and each change."""
     base = "nothing" if proposal.base_version is None else f"version {proposal.base_version}"
     said = f"version {proposal.version} of {proposal.who}, {proposal.time}; in force is {base}"
+    if proposal.percent is not None:
+        said += f"; a canary for {proposal.percent} %"
     click.echo(plain(said))
     click.echo(plain(f"  {proposal.digest}"))
     for change in proposal.changes:
@@ -59,7 +61,8 @@ def approve(central: str, token_file: Path, scope: str, digest: str, yes: bool) 
     if not yes:
         click.confirm("approve?", abort=True)
     _judge(client, proposal, "approve")
-    click.echo(plain(f"{scope}: version {proposal.version} is published"))
+    share = "" if proposal.percent is None else f" to {proposal.percent} %"
+    click.echo(plain(f"{scope}: version {proposal.version} is published{share}"))
 
 
 @click.command()

@@ -26,6 +26,12 @@ from gateway.policy import decode_bundle
 @click.argument("bundle", type=click.Path(path_type=Path))
 @service_options
 @click.option(
+    "--canary",
+    "share",
+    type=click.IntRange(0, 100),
+    help="Offer it to this many percent of the daemons; the others keep what is in force.",
+)
+@click.option(
     "--wait",
     "percent",
     type=click.IntRange(1, 100),
@@ -35,14 +41,21 @@ from gateway.policy import decode_bundle
     "--wait-seconds", type=click.FloatRange(0), default=300.0, show_default=True, help="How long."
 )
 def publish(
-    bundle: Path, central: str, token_file: Path, percent: int | None, wait_seconds: float
+    bundle: Path,
+    central: str,
+    token_file: Path,
+    share: int | None,
+    percent: int | None,
+    wait_seconds: float,
 ) -> None:
     """Publish BUNDLE, signed by as many as the root wants.
 
     Exit 0: the service's head names it, and with --wait it has reached that many. 1: the head names
     another, or it has not reached them. 2: refused, or not reached. 3: another person must approve
-    it first.
+    it first. With --canary, the head offers it instead; see gatepost policy promote and withdraw.
     """
+    if share is not None and percent is not None:
+        raise click.UsageError("--wait is for all daemons; see gatepost policy fleet for a canary")
     envelope = read_envelope(bundle)
     try:
         payload = seal.unbase64(envelope.payload, "unreadable")
@@ -51,7 +64,8 @@ def publish(
     except DocumentInvalid as error:
         raise click.ClickException(plain(f"{bundle}: {error.detail}")) from error
     client = ScopeClient(central, token_file, document.scope)
-    if client.post("bundles", documents.encode(envelope), Published).pending:
+    what = "bundles" if share is None else f"bundles?canary={share}"
+    if client.post(what, documents.encode(envelope), Published).pending:
         click.echo(
             plain(
                 f"{document.scope}: version {document.version} may allow more than the one in "
@@ -64,6 +78,10 @@ def publish(
         head = documents.decode_exact(seal.unbase64(answered.payload, "unreadable"), PolicyHead)
     except DocumentInvalid as error:
         raise InputOutputError(plain(f"{central}: the head: {error.detail}")) from error
+    if share is not None and head.next is not None and head.next.digest == digest:
+        told = f"head {head.version} offers version {document.version} to {head.next.percent} %"
+        click.echo(plain(f"{document.scope}: {told} of the daemons"))
+        return
     if head.bundle.digest != digest:
         raise click.ClickException(f"published, but the head names version {head.bundle.version}")
     click.echo(plain(f"{document.scope}: head {head.version} names version {document.version}"))

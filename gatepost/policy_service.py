@@ -62,6 +62,14 @@ class ScopeClient:
         """The answer to a POST as ``shape``."""
         return self._decoded(self._client.post(f"{self._above}/{what}", body), shape)
 
+    def put(self, what: str, body: bytes, shape: type[_AnswerT]) -> _AnswerT:
+        """The answer to a PUT as ``shape``."""
+        return self._decoded(self._client.put(f"{self._above}/{what}", body), shape)
+
+    def delete(self, what: str, shape: type[_AnswerT]) -> _AnswerT:
+        """The answer to a DELETE as ``shape``."""
+        return self._decoded(self._client.delete(f"{self._above}/{what}"), shape)
+
     def _decoded(self, body: bytes, shape: type[_AnswerT]) -> _AnswerT:
         try:
             return msgspec.json.decode(body, type=shape)

@@ -16,12 +16,13 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
 from central import acts, web
-from central.described import ENVELOPE, JSON, described, fields_of
+from central.described import ENVELOPE, JSON, described, fields_of, number
 from central.errors import Refused
 from central.people import Person
-from central.policy_service import fleet_api
-from central.policy_service.catalogue import Publication, Published
+from central.policy_service import canary_api, fleet_api
+from central.policy_service.catalogue import Published
 from central.policy_service.proposals import Proposal, Verdict
+from central.policy_service.publish_log import Publication
 from central.policy_service.service import PolicyService
 from gateway import limits, seal
 from gateway.documents import Lock
@@ -41,8 +42,11 @@ _IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
         "document_invalid",
         "version_exists",
         "version_not_newer",
+        "canary_running",
+        "bad_filter",
         caller="person",
         body=(JSON, ENVELOPE),
+        query={"canary": number(100)},
     ),
 )
 async def publish(
@@ -51,12 +55,15 @@ async def publish(
     policy_service: NamedDependency[PolicyService],
 ) -> Published:
     """Publish a signed bundle: the body is its DSSE envelope. Needs an operator's token, and
-    another person's approval where it may widen access."""
+    another person's approval where it may widen access. With ``canary`` that many percent of the
+    daemons take it, and the others keep what is in force."""
     scope = web.segment(policy_scope)
     person = policy_service.operator(request.headers.get("authorization"), scope)
+    percent = fleet_api.percent_of(request, "canary")
     body = await request.body()
-    await _record(request, policy_service, person, scope, "policy.publish", body)
-    return await policy_service.publish(person, scope, body)
+    what = "policy.publish" if percent is None else "policy.canary_publish"
+    await _record(request, policy_service, person, scope, what, body)
+    return await policy_service.publish(person, scope, body, percent)
 
 
 @get(
@@ -85,6 +92,7 @@ async def pending(
         "document_invalid",
         "version_exists",
         "version_not_newer",
+        "canary_running",
         caller="person",
         body=(JSON, fields_of(Verdict)),
     ),
@@ -212,7 +220,7 @@ async def _record(
 ) -> None:
     """``body``: of it, its SHA-256 is recorded."""
     parameters = {} if body is None else {"body": seal.sha256_text(body)}
-    await service.record(person, scope, what, request.headers.get(acts.WHY_HEADER), parameters)
+    await service.record(person.name, scope, what, request.headers.get(acts.WHY_HEADER), parameters)
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [
@@ -225,5 +233,6 @@ HANDLERS: Final[list[HTTPRouteHandler]] = [
     head,
     root,
     blob,
+    *canary_api.HANDLERS,
     *fleet_api.HANDLERS,
 ]

@@ -1,6 +1,6 @@
 """The published policy of each scope: accepting bundles, locking, and signing heads.
 
-Owns: what may be published and in which order, the publish log, and the head of each scope.
+Owns: what may be published and in which order, to all or as a canary, and the head of each scope.
 Refuses: HTTP (``api.py``), bundle keys (people hold them), and a bundle that a daemon would not
 accept: it is verified, compiled and self-tested first, exactly as a daemon does.
 """
@@ -16,7 +16,7 @@ import msgspec
 from central.config import CentralConfig
 from central.errors import Refused
 from central.keys import RootFiles
-from central.policy_service import proposals
+from central.policy_service import canaries, proposals, publish_log
 from central.policy_service.fleet import Wanted
 from central.policy_service.proposals import Proposal, Verdict
 from gateway import documents, issuing, policy, seal
@@ -28,30 +28,17 @@ from gateway.table import compile_policy
 from gateway.timestamp import time_micros, time_text
 
 
-class Publication(msgspec.Struct, frozen=True):
-    """One line of the publish log. ``what``: publish | propose | approve | reject | lock | unlock;
-    ``publish`` and ``approve`` put the bundle in force."""
-
-    publication: int
-    scope: str
-    what: str
-    version: int
-    digest: str
-    who: str
-    reason: str | None
-    time: str
-    hash: str
-
-
 class Published(msgspec.Struct, frozen=True):
     """``new`` is False where the very same bundle was published before. ``pending``: it waits for
-    another person's approval, and nothing is in force that was not before."""
+    another person's approval, and nothing is in force that was not before. ``percent``: of the
+    fleet, where it is a canary."""
 
     scope: str
     version: int
     digest: str
     new: bool
     pending: bool = False
+    percent: int | None = None
 
 
 class Checked(msgspec.Struct, frozen=True):
@@ -96,19 +83,32 @@ class Catalogue:
         self._signer = signer
 
     def publish(
-        self, connection: sqlite3.Connection, checked: Checked, who: str, now_us: int
+        self,
+        connection: sqlite3.Connection,
+        checked: Checked,
+        who: str,
+        now_us: int,
+        percent: int | None = None,
     ) -> Published:
         """Keep the bundle and pin it, or let it wait for another person's approval.
 
-        Raises Refused (``version_exists``, ``version_not_newer``).
+        ``percent``: begin a canary with it instead, beside what is in force. Raises Refused
+        (``version_exists``, ``version_not_newer``, ``canary_running``, ``not_found``).
         Publishing the current bundle again changes nothing, unless the keys of the newest root had
         not signed what is kept of it: then the new signatures take its place. Going back means
         publishing the old content under a new version: versions never fall.
         """
         bundle = checked.bundle
-        answer = Published(bundle.scope, bundle.version, checked.digest, new=True)
+        answer = Published(bundle.scope, bundle.version, checked.digest, new=True, percent=percent)
         if self._is_current(connection, checked):
+            return msgspec.structs.replace(answer, new=False, percent=None)
+        running = canaries.running(connection, bundle.scope)
+        if running is not None:
+            if (running.digest, running.percent) != (checked.digest, percent):
+                raise Refused("canary_running")
             return msgspec.structs.replace(answer, new=False)
+        if percent is not None:
+            self._check_candidate(connection, bundle)
         pin = BundlePin(version=bundle.version, digest=checked.digest, length=checked.length)
         if self._settings.widening_needs_approval and self._may_widen(connection, bundle):
             new = proposals.keep(
@@ -120,11 +120,17 @@ class Catalogue:
                 checked.envelope,
                 now_us,
             )
+            if new and percent is not None:
+                canaries.propose(connection, bundle.scope, checked.digest, percent)
             if new:
-                self._log(connection, bundle.scope, "propose", pin, who, None, now_us)
+                publish_log.add(connection, bundle.scope, "propose", pin, who, None, now_us)
             return msgspec.structs.replace(answer, new=new, pending=True)
+        if percent is not None:
+            self._begin_canary(connection, checked, percent, now_us)
+            publish_log.add(connection, bundle.scope, "canary", pin, who, _share(percent), now_us)
+            return answer
         self._put_in_force(connection, checked, pin, now_us)
-        self._log(connection, bundle.scope, "publish", pin, who, None, now_us)
+        publish_log.add(connection, bundle.scope, "publish", pin, who, None, now_us)
         return answer
 
     def judge(
@@ -140,7 +146,8 @@ class Catalogue:
         and time went on since it was proposed.
 
         Raises Refused (``not_found``, ``same_person``, ``base_changed``, ``document_invalid``,
-        ``version_exists``, ``version_not_newer``). Its author may drop it, and not approve it.
+        ``version_exists``, ``version_not_newer``, ``canary_running``). Its author may drop it, and
+        not approve it.
         """
         kept = proposals.find(connection, scope, verdict.digest)
         bundle = proposals.bundle_in(kept.envelope)
@@ -148,19 +155,93 @@ class Catalogue:
         pin = BundlePin(version=bundle.version, digest=verdict.digest, length=length)
         answer = Published(scope, bundle.version, verdict.digest, new=verdict.verdict == "approve")
         proposals.drop(connection, scope, verdict.digest)
+        percent = canaries.take_proposed(connection, scope, verdict.digest)
         reason = f"of {kept.who}"
         if verdict.verdict == "reject":
-            self._log(connection, scope, "reject", pin, who, reason, now_us)
+            publish_log.add(connection, scope, "reject", pin, who, reason, now_us)
             return answer
         if kept.who == who:
             raise Refused("same_person", f"{who} published it")
         if verdict.base != self._digest_in_force(connection, scope):
             raise Refused("base_changed", "look again at what it would change")
+        if canaries.running(connection, scope) is not None:
+            raise Refused("canary_running")
         checked = check(kept.envelope)
         self._is_current(connection, checked)
+        if percent is not None:
+            self._check_candidate(connection, bundle)
+            self._begin_canary(connection, checked, percent, now_us)
+            reason = f"{_share(percent)}, {reason}"
+            publish_log.add(connection, scope, "canary", pin, who, reason, now_us)
+            return msgspec.structs.replace(answer, percent=percent)
         self._put_in_force(connection, checked, pin, now_us)
-        self._log(connection, scope, "approve", pin, who, reason, now_us)
+        publish_log.add(connection, scope, "approve", pin, who, reason, now_us)
         return answer
+
+    def set_percent(
+        self, connection: sqlite3.Connection, scope: str, percent: int, who: str, now_us: int
+    ) -> Published:
+        """Offer the candidate to more or fewer daemons. Raises Refused (``no_canary``)."""
+        found = canaries.one(connection, scope)
+        new = found.percent != percent
+        if new:
+            canaries.set_percent(connection, scope, percent)
+            self._sign_again(connection, scope, now_us)
+            publish_log.add(connection, scope, "canary", found, who, _share(percent), now_us)
+        return Published(scope, found.version, found.digest, new=new, percent=percent)
+
+    def promote(
+        self,
+        connection: sqlite3.Connection,
+        scope: str,
+        check: Callable[[bytes], Checked],
+        who: str,
+        now_us: int,
+    ) -> Published:
+        """Pin the candidate for all. Nothing else was published since it began, so what was
+        approved then is what is promoted. Raises Refused (``no_canary``, ``document_invalid``)."""
+        found = canaries.one(connection, scope)
+        checked = check(self.blob(connection, found.digest))
+        pin = BundlePin(version=found.version, digest=found.digest, length=found.length)
+        canaries.end(connection, scope)
+        lock = self._lock_of(connection, scope)
+        self._sign_head(connection, scope, checked.bundle.epoch, pin, lock, now_us)
+        publish_log.add(connection, scope, "promote", pin, who, None, now_us)
+        return Published(scope, found.version, found.digest, new=True)
+
+    def withdraw(
+        self,
+        connection: sqlite3.Connection,
+        scope: str,
+        who: str,
+        reason: str | None,
+        now_us: int,
+    ) -> Published:
+        """Go back to the pinned bundle everywhere. Raises Refused (``no_canary``)."""
+        found = canaries.one(connection, scope)
+        canaries.end(connection, scope)
+        self._sign_again(connection, scope, now_us)
+        publish_log.add(connection, scope, "withdraw", found, who, reason, now_us)
+        return Published(scope, found.version, found.digest, new=True)
+
+    def _check_candidate(self, connection: sqlite3.Connection, bundle: Bundle) -> None:
+        epoch, _ = self._current(connection, bundle.scope)
+        if bundle.epoch != epoch:
+            raise Refused("document_invalid", f"a canary is of the epoch in force, {epoch}")
+        canaries.check_newest(connection, bundle.scope, bundle.epoch, bundle.version)
+
+    def _begin_canary(
+        self, connection: sqlite3.Connection, checked: Checked, percent: int, now_us: int
+    ) -> None:
+        scope = checked.bundle.scope
+        self._keep_bundle(connection, checked)
+        canaries.begin(connection, scope, checked.digest, percent, now_us)
+        self._sign_again(connection, scope, now_us)
+
+    def _sign_again(self, connection: sqlite3.Connection, scope: str, now_us: int) -> Head:
+        epoch, pin = self._current(connection, scope)
+        lock = self._lock_of(connection, scope)
+        return self._sign_head(connection, scope, epoch, pin, lock, now_us)
 
     def proposals(self, connection: sqlite3.Connection, scope: str) -> list[Proposal]:
         """What waits for approval, and what it would change."""
@@ -209,8 +290,22 @@ class Catalogue:
         self, connection: sqlite3.Connection, checked: Checked, pin: BundlePin, now_us: int
     ) -> None:
         bundle = checked.bundle
+        self._keep_bundle(connection, checked)
+        lock = self._lock_of(connection, bundle.scope)
+        self._sign_head(connection, bundle.scope, bundle.epoch, pin, lock, now_us)
+
+    def _keep_bundle(self, connection: sqlite3.Connection, checked: Checked) -> None:
+        """Raises Refused (``version_exists``); a candidate that was withdrawn may come again."""
+        bundle = checked.bundle
+        known = connection.execute(
+            "SELECT digest FROM bundle WHERE scope = ? AND epoch = ? AND version = ?",
+            (bundle.scope, bundle.epoch, bundle.version),
+        ).fetchone()
+        if known is not None and known[0] != checked.digest:
+            raise Refused("version_exists")
         connection.execute(
-            "INSERT INTO bundle VALUES (?,?,?,?,?,?,?)",
+            "INSERT INTO bundle VALUES (?,?,?,?,?,?,?)"
+            " ON CONFLICT (digest) DO UPDATE SET envelope = excluded.envelope",
             (
                 checked.digest,
                 bundle.scope,
@@ -221,8 +316,6 @@ class Catalogue:
                 checked.envelope,
             ),
         )
-        lock = self._lock_of(connection, bundle.scope)
-        self._sign_head(connection, bundle.scope, bundle.epoch, pin, lock, now_us)
 
     def set_lock(
         self, connection: sqlite3.Connection, scope: str, lock: Lock | None, who: str, now_us: int
@@ -231,7 +324,7 @@ class Catalogue:
         epoch, pin = self._current(connection, scope)
         head = self._sign_head(connection, scope, epoch, pin, lock, now_us)
         what, reason = ("unlock", None) if lock is None else ("lock", lock.reason)
-        self._log(connection, scope, what, pin, who, reason, now_us)
+        publish_log.add(connection, scope, what, pin, who, reason, now_us)
         return head
 
     def head(self, connection: sqlite3.Connection, scope: str, now_us: int) -> Head | None:
@@ -255,9 +348,7 @@ class Catalogue:
         fresh = self.head(connection, scope, now_us)
         if fresh is not None:
             return fresh
-        epoch, pin = self._current(connection, scope)
-        lock = self._lock_of(connection, scope)
-        return self._sign_head(connection, scope, epoch, pin, lock, now_us)
+        return self._sign_again(connection, scope, now_us)
 
     def follow_root(self, connection: sqlite3.Connection, now_us: int) -> list[str]:
         """Sign anew each head that names another root than the newest.
@@ -268,14 +359,14 @@ class Catalogue:
         for scope, envelope, digest in connection.execute(
             "SELECT scope, head_envelope, digest FROM scope_state ORDER BY scope"
         ).fetchall():
-            if not self._is_signed(self.blob(connection, digest)):
+            candidate = canaries.running(connection, scope)
+            served = [digest] if candidate is None else [digest, candidate.digest]
+            if not all(self._is_signed(self.blob(connection, one)) for one in served):
                 unsigned.append(scope)
             payload = seal.unbase64(seal.parse_envelope(envelope).payload, "unreadable")
             head = documents.decode_exact(payload, PolicyHead)
             if head.root_version != self._root_files.current.version:
-                epoch, pin = self._current(connection, scope)
-                lock = self._lock_of(connection, scope)
-                self._sign_head(connection, scope, epoch, pin, lock, now_us)
+                self._sign_again(connection, scope, now_us)
         return unsigned
 
     def _is_signed(self, envelope: bytes) -> bool:
@@ -307,35 +398,13 @@ class Catalogue:
         row = connection.execute(
             "SELECT b.version, b.digest, min(p.time_us) FROM bundle b"
             " JOIN publication p ON p.scope = b.scope AND p.digest = b.digest"
-            " AND p.what IN ('publish', 'approve')"
+            " AND p.what IN ('publish', 'approve', 'promote')"
             " WHERE b.scope = ? AND b.epoch = ? AND b.version = ? GROUP BY b.digest",
             (scope, epoch, pin.version if version is None else version),
         ).fetchone()
         if row is None:
             raise Refused("not_found", "this version was not published")
         return Wanted(*row)
-
-    def publications(self, connection: sqlite3.Connection, scope: str) -> list[Publication]:
-        """The publish log of ``scope``, oldest first."""
-        reading = connection.cursor()
-        reading.row_factory = sqlite3.Row
-        rows = reading.execute(
-            "SELECT * FROM publication WHERE scope = ? ORDER BY publication", (scope,)
-        )
-        return [
-            Publication(
-                publication=row["publication"],
-                scope=row["scope"],
-                what=row["what"],
-                version=row["version"],
-                digest=row["digest"],
-                who=row["who"],
-                reason=row["reason"],
-                time=time_text(row["time_us"]),
-                hash=f"sha256:{row['hash'].hex()}",
-            )
-            for row in rows
-        ]
 
     def _current(self, connection: sqlite3.Connection, scope: str) -> tuple[int, BundlePin]:
         row = connection.execute(
@@ -376,7 +445,7 @@ class Catalogue:
             issued=time_text(now_us),
             expires=time_text(now_us + settings.head_lifetime_seconds * 1_000_000),
             bundle=pin,
-            next=None,
+            next=canaries.running(connection, scope),
             lock=lock,
             refresh=Refresh(
                 min_seconds=settings.refresh_min_seconds, max_seconds=settings.refresh_max_seconds
@@ -399,27 +468,9 @@ class Catalogue:
         )
         return _head(envelope)
 
-    def _log(
-        self,
-        connection: sqlite3.Connection,
-        scope: str,
-        what: str,
-        pin: BundlePin,
-        who: str,
-        reason: str | None,
-        now_us: int,
-    ) -> None:
-        row = connection.execute(
-            "SELECT hash FROM publication ORDER BY publication DESC LIMIT 1"
-        ).fetchone()
-        prev = bytes(32) if row is None else bytes(row[0])
-        line = (scope, what, pin.version, pin.digest, who, reason, now_us)
-        digest = hashlib.sha256(prev + msgspec.json.encode(line)).digest()
-        connection.execute(
-            "INSERT INTO publication (scope, what, version, digest, who, reason, time_us, prev,"
-            " hash) VALUES (?,?,?,?,?,?,?,?,?)",
-            (*line, prev, digest),
-        )
+
+def _share(percent: int) -> str:
+    return f"{percent} %"
 
 
 def _head(envelope: bytes) -> Head:

@@ -15,6 +15,8 @@ from typing import Final, Literal
 import msgspec
 
 from central.config import PolicySettings
+from central.policy_service import canaries
+from central.policy_service.canaries import CanaryView
 from central.policy_service.reports import Proven
 from gateway import limits
 from gateway.documents import KeyCert
@@ -61,7 +63,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     """``version``, ``digest``, ``published``: what is wanted of it. ``versions``: bundle version →
     instances, ``none`` for those without; silent ones are not in it. ``refusing``: those whose last
     word on a newer candidate was no. ``instances``: the first of those asked for, most behind
-    first; ``left_out``: how many more there are."""
+    first; ``left_out``: how many more there are. ``canary``: the one that runs."""
 
     scope: str
     version: int
@@ -75,6 +77,7 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
     reach: Reach
     instances: list[FleetInstance]
     left_out: int
+    canary: CanaryView | None = None
 
 
 class Convergence(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,6 +213,7 @@ def view(
         reach=_reach([row for row in rows if row["digest"] == wanted.digest], wanted),
         instances=[_instance(row, standing[row["instance"]]) for row in listed[:most]],
         left_out=max(0, len(listed) - most),
+        canary=canaries.view(connection, scope, settings, now_us),
     )
 
 

@@ -70,11 +70,11 @@ async def fleet(
     """Which instance runs which version, who is behind or silent, and how long it took."""
     scope = web.segment(policy_scope)
     policy_service.operator(request.headers.get("authorization"), scope)
-    given = _parameters(request, {"only", "limit"})
+    given = parameters(request, {"only", "limit"})
     only = next((one for one in STANDINGS if one == given.get("only")), None)
     if only is None and "only" in given:
         raise Refused("bad_filter", f"only is one of {', '.join(STANDINGS)}")
-    most = _number(given, "limit", limits.FLEET_PAGE_MAX, _LISTED)
+    most = whole_number(given, "limit", limits.FLEET_PAGE_MAX, _LISTED)
     return await policy_service.fleet(scope, only, most)
 
 
@@ -102,16 +102,16 @@ async def convergence(
     until ``percent`` % of them have it."""
     scope = web.segment(policy_scope)
     policy_service.operator(request.headers.get("authorization"), scope)
-    given = _parameters(request, {"version", "percent", "wait"})
+    given = parameters(request, {"version", "percent", "wait"})
     version = None
     if "version" in given:
-        version = _number(given, "version", limits.JSON_INTEGER_MAX, 0)
-    percent = _number(given, "percent", 100, 100)
-    wait_seconds = _number(given, "wait", limits.POLICY_WAIT_SECONDS_MAX, 0)
+        version = whole_number(given, "version", limits.JSON_INTEGER_MAX, 0)
+    percent = whole_number(given, "percent", 100, 100)
+    wait_seconds = whole_number(given, "wait", limits.POLICY_WAIT_SECONDS_MAX, 0)
     return await policy_service.convergence(scope, version, percent, wait_seconds)
 
 
-def _parameters(request: web.HttpRequest, known: set[str]) -> dict[str, str]:
+def parameters(request: web.HttpRequest, known: set[str]) -> dict[str, str]:
     """The query, each name once. Raises Refused (``bad_filter``)."""
     pairs = list(request.query_params.multi_items())
     given = dict(pairs)
@@ -120,13 +120,20 @@ def _parameters(request: web.HttpRequest, known: set[str]) -> dict[str, str]:
     return given
 
 
-def _number(given: dict[str, str], name: str, most: int, default: int) -> int:
+def whole_number(given: dict[str, str], name: str, most: int, default: int) -> int:
+    """The parameter ``name``, 0 to ``most``. Raises Refused (``bad_filter``)."""
     text = given.get(name)
     if text is None:
         return default
     if not (text.isascii() and text.isdigit() and len(text) <= 16 and int(text) <= most):
         raise Refused("bad_filter", f"{name} is a whole number up to {most}")
     return int(text)
+
+
+def percent_of(request: web.HttpRequest, name: str) -> int | None:
+    """The one parameter of a query, a percentage, or None. Raises Refused (``bad_filter``)."""
+    given = parameters(request, {name})
+    return whole_number(given, name, 100, 0) if given else None
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [report, fleet, convergence]

@@ -32,7 +32,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """``who`` published it; ``base``: the bundle in force, null where there is none; ``changes``:
-    what it would change there."""
+    what it would change there; ``percent``: of the fleet, where it is to be a canary."""
 
     scope: str
     version: int
@@ -42,6 +42,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     base: str | None
     base_version: int | None
     changes: list[Change]
+    percent: int | None = None
 
 
 class Kept(msgspec.Struct, frozen=True):
@@ -115,10 +116,12 @@ def waiting(
             base=base,
             base_version=None if before is None else before.version,
             changes=changes(before, bundle_in(envelope)),
+            percent=percent,
         )
-        for digest, version, who, time_us, envelope in connection.execute(
-            "SELECT digest, version, who, time_us, envelope FROM proposal WHERE scope = ?"
-            " ORDER BY version, digest",
+        for digest, version, who, time_us, envelope, percent in connection.execute(
+            "SELECT p.digest, p.version, p.who, p.time_us, p.envelope, c.percent FROM proposal p"
+            " LEFT JOIN canary_proposal c ON c.scope = p.scope AND c.digest = p.digest"
+            " WHERE p.scope = ? ORDER BY p.version, p.digest",
             (scope,),
         ).fetchall()
     ]

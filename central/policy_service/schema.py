@@ -2,15 +2,16 @@
 
 Owns: their shape. ``bundle`` and ``publication`` only grow: a record names its policy by digest,
 and must find it for as long as the record is kept. ``publication`` is a hash chain, so that a
-line taken out of it shows. ``instance_report`` holds the last report of each daemon,
-``proposal`` what waits for another person: nothing of it is served.
+line taken out of it shows. ``canary`` holds the candidate that runs, one for each scope, and
+``canary_proposal`` the percentage of those that wait. ``instance_report`` holds the last report of
+each daemon, ``proposal`` what waits for another person: nothing of it is served.
 """
 
 from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS bundle (
@@ -54,6 +55,20 @@ CREATE TABLE IF NOT EXISTS proposal (
     who TEXT NOT NULL,
     time_us INTEGER NOT NULL,
     envelope BLOB NOT NULL,
+    PRIMARY KEY (scope, digest)
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS canary (
+    scope TEXT PRIMARY KEY,
+    digest TEXT NOT NULL REFERENCES bundle (digest),
+    percent INTEGER NOT NULL,
+    began_us INTEGER NOT NULL
+) WITHOUT ROWID;
+
+CREATE TABLE IF NOT EXISTS canary_proposal (
+    scope TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    percent INTEGER NOT NULL,
     PRIMARY KEY (scope, digest)
 ) WITHOUT ROWID;
 

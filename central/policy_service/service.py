@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Callable
 from typing import Final
 
 import anyio
@@ -18,17 +19,17 @@ from central.database import Database, OpenDatabase
 from central.errors import Refused
 from central.keys import RootFiles, read_signer
 from central.people import People, Person
-from central.policy_service import fleet, schema
+from central.policy_service import canaries, fleet, publish_log, schema
 from central.policy_service.catalogue import (
     Catalogue,
     Checked,
     Head,
-    Publication,
     Published,
     check_bundle,
 )
 from central.policy_service.fleet import Convergence, Fleet, Standing
 from central.policy_service.proposals import Proposal, Verdict
+from central.policy_service.publish_log import Publication
 from central.policy_service.reports import Call, prove
 from gateway.documents import Lock
 from gateway.limits import POLICY_WAIT_SECONDS_MAX
@@ -36,6 +37,8 @@ from gateway.ports import WallClock
 
 _log: Final = logging.getLogger("gatepost.central")
 _WAITING_MAX: Final = 1_024
+ITSELF: Final = "_policy"
+"""Who withdraws what too many daemons refuse, in the publish log and in admin records."""
 
 
 class PolicyService:
@@ -82,7 +85,7 @@ class PolicyService:
         return person
 
     async def record(
-        self, person: Person, scope: str, what: str, why: str | None, parameters: dict[str, str]
+        self, who: str, scope: str, what: str, why: str | None, parameters: dict[str, str]
     ) -> None:
         """Record an act on ``scope`` in each log of its tenant, before it is done. Raises Refused.
 
@@ -96,21 +99,23 @@ class PolicyService:
                 Act(
                     tenant=tenant,
                     region=region,
-                    who=person.name,
+                    who=who,
                     what=what,
                     why=why,
                     parameters={"scope": scope, **parameters},
                 )
             )
 
-    async def publish(self, person: Person, scope: str, body: bytes) -> Published:
-        """Verify, compile, keep and pin a bundle. Raises Refused."""
+    async def publish(
+        self, person: Person, scope: str, body: bytes, percent: int | None = None
+    ) -> Published:
+        """Verify, compile, keep and pin a bundle, or offer it to ``percent`` %. Raises Refused."""
         now_us = self._clock.wall_us()
         checked = await self.database.compute(
             lambda: check_bundle(body, scope, self._root_files, now_us)
         )
         answer = await self.database.write(
-            lambda c: self._catalogue.publish(c, checked, person.name, now_us)
+            lambda c: self._catalogue.publish(c, checked, person.name, now_us, percent)
         )
         self._wake(scope)
         return answer
@@ -118,14 +123,41 @@ class PolicyService:
     async def judge(self, person: Person, scope: str, verdict: Verdict) -> Published:
         """Put in force what waits for approval, or drop it. Raises Refused."""
         now_us = self._clock.wall_us()
+        check = self._checker(scope, now_us)
+        answer = await self.database.write(
+            lambda c: self._catalogue.judge(c, scope, verdict, check, person.name, now_us)
+        )
+        self._wake(scope)
+        return answer
 
-        def work(connection: sqlite3.Connection) -> Published:
-            return self._catalogue.judge(connection, scope, verdict, check, person.name, now_us)
+    def _checker(self, scope: str, now_us: int) -> Callable[[bytes], Checked]:
+        return lambda envelope: check_bundle(envelope, scope, self._root_files, now_us)
 
-        def check(envelope: bytes) -> Checked:
-            return check_bundle(envelope, scope, self._root_files, now_us)
+    async def set_percent(self, person: Person, scope: str, percent: int) -> Published:
+        """Offer the candidate to more or fewer. Raises Refused (``no_canary``)."""
+        now_us = self._clock.wall_us()
+        answer = await self.database.write(
+            lambda c: self._catalogue.set_percent(c, scope, percent, person.name, now_us)
+        )
+        self._wake(scope)
+        return answer
 
-        answer = await self.database.write(work)
+    async def promote(self, person: Person, scope: str) -> Published:
+        """Put the candidate in force for all. Raises Refused."""
+        now_us = self._clock.wall_us()
+        check = self._checker(scope, now_us)
+        answer = await self.database.write(
+            lambda c: self._catalogue.promote(c, scope, check, person.name, now_us)
+        )
+        self._wake(scope)
+        return answer
+
+    async def withdraw(self, person: Person, scope: str) -> Published:
+        """Take the candidate back everywhere. Raises Refused (``no_canary``)."""
+        now_us = self._clock.wall_us()
+        answer = await self.database.write(
+            lambda c: self._catalogue.withdraw(c, scope, person.name, None, now_us)
+        )
         self._wake(scope)
         return answer
 
@@ -185,6 +217,28 @@ class PolicyService:
         settings = self._config.policy
         if await self.database.write(lambda c: fleet.keep(c, scope, proven, settings, now_us)):
             self._wake(f"{scope} fleet")
+        if proven.report.refused is not None:
+            await self._withdraw_if_refused(scope)
+
+    async def _withdraw_if_refused(self, scope: str) -> None:
+        """Take a candidate back that too many daemons refuse."""
+        now_us, settings = self._clock.wall_us(), self._config.policy
+        seen = await self.database.read(lambda c: canaries.view(c, scope, settings, now_us))
+        if seen is None or not canaries.refused_too_often(seen, settings):
+            return
+        reason = f"{seen.refusing} of {seen.have + seen.refusing} daemons refused it"
+        parameters = {"digest": seen.digest}
+        await self.record(ITSELF, scope, "policy.canary_withdraw", reason, parameters)
+
+        def work(connection: sqlite3.Connection) -> None:
+            found = canaries.running(connection, scope)
+            # Somebody may have been quicker, and have begun another one.
+            if found is not None and found.digest == seen.digest:
+                self._catalogue.withdraw(connection, scope, ITSELF, reason, now_us)
+
+        await self.database.write(work)
+        _log.error("canary_withdrawn", extra={"scope": scope, "reason": reason})
+        self._wake(scope)
 
     async def fleet(self, scope: str, only: Standing | None, most: int) -> Fleet:
         """Which instance runs what. Raises Refused (``not_found``)."""
@@ -234,7 +288,7 @@ class PolicyService:
         return await self.database.read(lambda c: self._catalogue.blob(c, digest))
 
     async def publications(self, scope: str) -> list[Publication]:
-        return await self.database.read(lambda c: self._catalogue.publications(c, scope))
+        return await self.database.read(lambda c: publish_log.read(c, scope))
 
     def root(self, version: int) -> bytes:
         """The envelope of root ``version``. Raises Refused (``not_found``)."""

@@ -154,10 +154,13 @@ NEVER_GOOD = {
     "POST /v1/chain-heads",
     "POST /v1/log/acknowledge",
     "POST /v1/policy/{policy_scope}/approvals",
+    "PUT /v1/policy/{policy_scope}/canary",
+    "DELETE /v1/policy/{policy_scope}/canary",
+    "POST /v1/policy/{policy_scope}/canary/promotion",
 }
 """An enrolment is proved by a nonce, a host by its token, a chain-head by a signature over it: no
-text that is drawn or repeated is one. Nothing waits for approval here, and nobody spoke against a
-log."""
+text that is drawn or repeated is one. Nothing waits for approval here, no canary
+runs, and nobody spoke against a log."""
 
 
 @pytest.mark.timeout(180)

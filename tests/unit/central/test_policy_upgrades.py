@@ -5,18 +5,20 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from central.database import Database
 from central.policy_service import schema
 from tests.unit.central.deployment import Deployment, bundle
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "schema" / "policy-1.sql"
+GOLDEN = Path(__file__).parents[2] / "golden" / "schema"
 BUNDLES = "/v1/policy/acme%2Fprod/bundles"
 
 
-def _as_version_1(now: Path, then: Path) -> None:
-    """What the file ``now`` says, as far as version 1 could say it, in the file ``then``."""
+def _as_version(version: int, now: Path, then: Path) -> None:
+    """What the file ``now`` says, as far as ``version`` could say it, in the file ``then``."""
     with sqlite3.connect(then) as connection:
-        connection.executescript(GOLDEN.read_text())
+        connection.executescript((GOLDEN / f"policy-{version}.sql").read_text())
         connection.execute("ATTACH ? AS now", (str(now),))
         names = connection.execute("SELECT name FROM main.sqlite_master WHERE type = 'table'")
         for (table,) in names.fetchall():
@@ -33,8 +35,9 @@ def _columns(connection: sqlite3.Connection) -> dict[str, list[str]]:
     }
 
 
+@pytest.mark.parametrize("version", range(1, schema.VERSION))
 def test_what_was_published_before_the_upgrade_is_served_and_followed_after_it(
-    tmp_path: Path,
+    tmp_path: Path, version: int
 ) -> None:
     before = Deployment(tmp_path / "new", ["policy"])
     with before.http:
@@ -42,12 +45,13 @@ def test_what_was_published_before_the_upgrade_is_served_and_followed_after_it(
         assert before.http.post(BUNDLES, content=bundle(1).envelope, headers=olaf).is_success
     then = tmp_path / "old" / "data" / "policy.db"
     then.parent.mkdir(parents=True)
-    _as_version_1(tmp_path / "new" / "data" / "policy.db", then)
+    _as_version(version, tmp_path / "new" / "data" / "policy.db", then)
     after = Deployment(tmp_path / "old", ["policy"])
     with after.http:
         assert after.http.get("/v1/policy/acme%2Fprod/head").is_success
         assert after.get("/v1/policy/acme%2Fprod/fleet", "olaf")["version"] == 1
-        assert after.http.post(BUNDLES, content=bundle(2).envelope, headers=olaf).is_success
+        answer = after.http.post(f"{BUNDLES}?canary=10", content=bundle(2).envelope, headers=olaf)
+        assert answer.is_success
         log = after.get("/v1/policy/acme%2Fprod/log", "olaf")
     assert [line["version"] for line in log] == [1, 2]
     new = tmp_path / "empty.db"
