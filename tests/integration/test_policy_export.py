@@ -18,7 +18,7 @@ pytestmark = pytest.mark.integration
 
 _PATIENT = rules(uncertified_seconds_max=900)
 """The issuer is away with the policy service here, and the calls are not about that."""
-_STRICTER = rules(grants=[{"id": "models", "actions": ["models"]}])
+_STRICTER = rules(grants=[{"id": "models", "actions": ["models"]}], uncertified_seconds_max=900)
 
 
 def export(services: Central, place: Path, *more: str, root: str | None = None) -> Ended:
