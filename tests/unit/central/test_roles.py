@@ -73,6 +73,12 @@ TABLE: Final = {
     ("GET", "/v1/policy/{policy_scope:str}/log"): (f"{SCOPE}/log", "operator"),
     ("GET", "/v1/policy/{policy_scope:str}/pending"): (f"{SCOPE}/pending", "operator"),
     ("POST", "/v1/policy/{policy_scope:str}/approvals"): (f"{SCOPE}/approvals", "operator"),
+    ("PUT", "/v1/policy/{policy_scope:str}/canary"): (f"{SCOPE}/canary", "operator"),
+    ("DELETE", "/v1/policy/{policy_scope:str}/canary"): (f"{SCOPE}/canary", "operator"),
+    ("POST", "/v1/policy/{policy_scope:str}/canary/promotion"): (
+        f"{SCOPE}/canary/promotion",
+        "operator",
+    ),
     ("GET", "/v1/policy/{policy_scope:str}/fleet"): (f"{SCOPE}/fleet", "operator"),
     ("GET", "/v1/policy/{policy_scope:str}/convergence"): (f"{SCOPE}/convergence", "operator"),
 }
