@@ -56,6 +56,8 @@ _numbers = itertools.count()
 
 def require_namespaces() -> None:
     """Install what is missing; skip, loudly, where the kernel or apt does not let us."""
+    # A shell that was not logged in may lack them, and that is where ip and nft lie.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     missing = sorted({package for name, package in _PACKAGES.items() if not shutil.which(name)})
     if missing:
         for command in (["apt-get", "update"], ["apt-get", "install", "--yes", *missing]):
