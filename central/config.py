@@ -6,16 +6,17 @@ keys and roots (``keys.py``), opening databases, and guessing: an unknown member
 
 from __future__ import annotations
 
-import os
 import re
+from collections.abc import Callable
 from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 import platformdirs
 
+from central import config_file
 from central.workload_config import Cluster, Platform, TrustDomain
 from gateway import limits, signed_request, vocabulary
-from gateway.errors import UNREADABLE, ConfigInvalid
+from gateway.errors import ConfigInvalid
 from gateway.io.service_address import parse_service_url
 
 _PlatformT = TypeVar("_PlatformT", Cluster, TrustDomain)
@@ -216,29 +217,19 @@ def load(path: str, only: ServiceName | None = None) -> CentralConfig:
 
     Raises ConfigInvalid naming file, member and remedy.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise ConfigInvalid(f"{path}: {error.strerror}") from error
-    return parse(data, path, only)
+    return parse(config_file.read(path), path, only)
 
 
 def parse(data: bytes, path: str, only: ServiceName | None = None) -> CentralConfig:
     """The configuration in ``data``, which stands in ``path`` or shall. As ``load``."""
-    try:
-        config = msgspec.toml.decode(data, type=CentralConfig)
-    except UNREADABLE as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
+    config = config_file.decode(data, path, CentralConfig)
     if only is not None:
         if config.services not in ([only], list(SERVICES)):
             raise ConfigInvalid(f"{path}: services: this process is {only} alone; leave it out")
         config = msgspec.structs.replace(config, services=[only])
-    config = _anchored(config, os.path.dirname(os.path.abspath(path)))
-    try:
+    config = _anchored(config, config_file.anchored_at(path))
+    with config_file.named(path):
         check(config)
-    except ConfigInvalid as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
     return config
 
 
@@ -351,10 +342,7 @@ def _check_times(config: CentralConfig) -> None:
         raise ConfigInvalid("issuer: certificate_seconds is at least 60, no time is negative")
 
 
-def _anchored(config: CentralConfig, base: str) -> CentralConfig:
-    def path(text: str) -> str:
-        return os.path.join(base, os.path.expanduser(text))
-
+def _anchored(config: CentralConfig, path: Callable[[str], str]) -> CentralConfig:
     def optional(text: str | None) -> str | None:
         return None if text is None else path(text)
 

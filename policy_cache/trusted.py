@@ -23,7 +23,7 @@ from typing import Final
 import msgspec
 
 from gateway import canary, documents, policy, roots, seal
-from gateway.documents import BundlePin, Candidate, Envelope, PolicyHead, Root
+from gateway.documents import BundlePin, Candidate, PolicyHead, Root
 from gateway.errors import DocumentInvalid
 from gateway.limits import (
     CLOCK_SUSPECT_SECONDS,
@@ -279,12 +279,7 @@ def open_bundle(
     payload is parsed. ``expired_ok`` as for ``open_head``. Raises DocumentInvalid.
     """
     pin = head.pin
-    if len(data) > envelope_bytes_max(pin.length):
-        raise DocumentInvalid("length", f"{len(data)} bytes around a bundle of {pin.length}")
-    envelope = seal.parse_envelope(data)
-    _check_payload(envelope, head)
-    keys = roots.role_keys(root, "bundle")
-    payload = seal.open_envelope(envelope, documents.BUNDLE, keys.keys, keys.threshold)
+    payload = open_pinned(data, pin, root)
     document = policy.decode_bundle(payload)
     if document.spec != policy.SPEC or document.engine != policy.ENGINE:
         raise DocumentInvalid(
@@ -300,8 +295,15 @@ def open_bundle(
     return Content(document, pin.digest, issued_us, expires_us, table)
 
 
-def _check_payload(envelope: Envelope, head: Head) -> None:
-    pin = head.pin
+def open_pinned(data: bytes, pin: BundlePin | Candidate, root: Root) -> bytes:
+    """The payload of the bundle that ``pin`` names, signed by the bundle role of ``root``.
+
+    Its policy is not read. Raises DocumentInvalid (``length``, ``digest``, ``unreadable``, and
+    those of ``seal``).
+    """
+    if len(data) > envelope_bytes_max(pin.length):
+        raise DocumentInvalid("length", f"{len(data)} bytes around a bundle of {pin.length}")
+    envelope = seal.parse_envelope(data)
     payload = seal.unbase64(envelope.payload, "unreadable")
     # One base64 text per payload, or an equal digest could stand for two different files.
     if base64.b64encode(payload).decode() != envelope.payload:
@@ -310,6 +312,8 @@ def _check_payload(envelope: Envelope, head: Head) -> None:
         raise DocumentInvalid("length", f"{len(payload)} bytes, pinned are {pin.length}")
     if seal.sha256_text(payload) != pin.digest:
         raise DocumentInvalid("digest", f"the bundle is not {pin.digest}")
+    keys = roots.role_keys(root, "bundle")
+    return seal.open_envelope(envelope, documents.BUNDLE, keys.keys, keys.threshold)
 
 
 def _bundle_window(document: Bundle, now_us: int, *, expired_ok: bool) -> tuple[int, int]:

@@ -1,12 +1,11 @@
 """A mirror's paths: those of the policy service, with the same answers where it has any.
 
-Owns: methods, paths, conditional requests and status codes. Every path of the policy service stands
+Owns: methods, paths and status codes. Every path of the policy service stands
 here: what a mirror cannot do is refused with the name of who can. Refuses: everything else.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import msgspec
@@ -18,13 +17,10 @@ from litestar.params import FromPath
 
 from central import web
 from central.described import ENVELOPE, JSON, described
-from central.errors import Refused
+from central.policy_documents import answer_document, answer_head, digest_named
 from central.policy_mirror.service import PolicyMirror
 from central.policy_service import api as policy_api
 from gateway.policy_report import REPORT_BYTES_MAX
-
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
-_IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @get(
@@ -40,15 +36,7 @@ async def head(
 ) -> Response[bytes]:
     """The newest verified head, also one that has expired: its signed expiry is what counts.
     Understands ``If-None-Match`` and ``Prefer: wait=N``."""
-    etag = request.headers.get("if-none-match")
-    wait_seconds = web.wait_seconds(request)
-    found = await policy_mirror.head_after(web.segment(policy_scope), etag, wait_seconds)
-    headers = {"ETag": found.etag, "Cache-Control": "no-cache", "Vary": "Prefer"}
-    if wait_seconds:
-        headers["Preference-Applied"] = f"wait={wait_seconds}"
-    if etag == found.etag:
-        return web.answer(b"", status=304, headers=headers)
-    return web.answer(found.envelope, headers=headers)
+    return await answer_head(request, policy_scope, policy_mirror.head_after)
 
 
 @get(
@@ -59,7 +47,7 @@ async def root(
     version: FromPath[int], policy_mirror: NamedDependency[PolicyMirror]
 ) -> Response[bytes]:
     """Root ``version``, as its DSSE envelope."""
-    return web.answer(policy_mirror.root(version), headers=_IMMUTABLE)
+    return answer_document(policy_mirror.root(version))
 
 
 @get(
@@ -70,9 +58,7 @@ async def blob(
     digest: FromPath[str], policy_mirror: NamedDependency[PolicyMirror]
 ) -> Response[bytes]:
     """The DSSE envelope of the bundle whose payload has this SHA-256, in hex."""
-    if _HEX.fullmatch(digest) is None:
-        raise Refused("not_found")
-    return web.answer(await policy_mirror.bundle(f"sha256:{digest}"), headers=_IMMUTABLE)
+    return answer_document(await policy_mirror.bundle(digest_named(digest)))
 
 
 @post(

@@ -11,8 +11,9 @@ import os
 import msgspec
 import platformdirs
 
+from central import config_file
 from gateway import __version__, limits
-from gateway.errors import UNREADABLE, ConfigInvalid
+from gateway.errors import ConfigInvalid
 from gateway.io.service_address import parse_service_url, split_directory_url
 from policy_cache.config import CacheConfig
 
@@ -65,35 +66,21 @@ def load(path: str, mirror_of: str | None = None) -> MirrorConfig:
     ``mirror_of``: the URL that was given beside it. Raises ConfigInvalid naming file, member and
     remedy.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise ConfigInvalid(f"{path}: {error.strerror}") from error
-    return parse(data, path, mirror_of)
+    return parse(config_file.read(path), path, mirror_of)
 
 
 def parse(data: bytes, path: str, mirror_of: str | None = None) -> MirrorConfig:
     """The configuration in ``data``, which stands in ``path`` or shall. As ``load``."""
-    try:
-        config = msgspec.toml.decode(data, type=MirrorConfig)
-    except UNREADABLE as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
-    base = os.path.dirname(os.path.abspath(path))
-
-    def anchored(text: str) -> str:
-        return os.path.join(base, os.path.expanduser(text))
-
+    config = config_file.decode(data, path, MirrorConfig)
+    anchored = config_file.anchored_at(path)
     config = msgspec.structs.replace(
         config,
         mirror_of=mirror_of or config.mirror_of,
         data_directory=anchored(config.data_directory),
         ca_file=None if config.ca_file is None else anchored(config.ca_file),
     )
-    try:
+    with config_file.named(path):
         check(config)
-    except ConfigInvalid as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
     return config
 
 

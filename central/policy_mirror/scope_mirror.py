@@ -13,15 +13,15 @@ import logging
 from typing import Final
 
 import anyio
-import msgspec
 
 from central.policy_mirror.kept_source import KeptSource
-from central.policy_mirror.pins import check_pinned, further_pins, head_in
-from gateway import seal
+from central.policy_mirror.pins import further_pins, head_in
+from central.served_head import ServedHead, served
 from gateway.documents import BundlePin
 from gateway.errors import DocumentInvalid
 from gateway.ports import Disk, Entropy, WallClock
 from gateway.snapshot import Snapshot
+from policy_cache import trusted
 from policy_cache.cache import PolicyCache
 from policy_cache.config import CacheConfig
 from policy_cache.fetch import FetchFailed, PolicySource
@@ -32,13 +32,6 @@ _log: Final = logging.getLogger("gatepost.central")
 _GOOD: Final = frozenset({"policy_activated"})
 _AGAIN_SECONDS: Final = 30.0
 """Between two attempts at a bundle that a head names and that could not be had."""
-
-
-class Served(msgspec.Struct, frozen=True):
-    """A verified head: its envelope as it came, and a tag that changes with every byte of it."""
-
-    envelope: bytes
-    etag: str
 
 
 class ScopeMirror:
@@ -57,7 +50,7 @@ class ScopeMirror:
         config: CacheConfig,
     ) -> None:
         self.scope = config.scope
-        self.head: Served | None = None
+        self.head: ServedHead | None = None
         self.missing: tuple[str, ...] = ()
         self._origin = source
         self._source = KeptSource(source)
@@ -148,10 +141,9 @@ class ScopeMirror:
             self._serve(self._source.newest_head)
 
     def _serve(self, envelope: bytes) -> None:
-        tag = seal.sha256_text(envelope).removeprefix("sha256:")
         if self.head is not None and self.head.envelope == envelope:
             return
-        self.head = Served(envelope, f'"{tag}"')
+        self.head = served(envelope)
         told, self._changed = self._changed, anyio.Event()
         told.set()
 
@@ -175,11 +167,11 @@ class ScopeMirror:
         held = await self.bundle(pin.digest)
         with contextlib.suppress(DocumentInvalid):
             if held is not None:
-                check_pinned(held, pin, root)
+                trusted.open_pinned(held, pin, root)
                 return True
         try:
             data = await self._origin.bundle(pin.digest, pin.length)
-            check_pinned(data, pin, root)
+            trusted.open_pinned(data, pin, root)
             await self._further.save_bundle(pin.digest, data)
         except (FetchFailed, DocumentInvalid, OSError) as error:
             self._report("bundle_missing", f"{pin.digest}: {error}")

@@ -15,7 +15,8 @@ import msgspec
 
 from central.errors import Refused
 from central.policy_mirror.config import MirrorConfig
-from central.policy_mirror.scope_mirror import ScopeMirror, Served
+from central.policy_mirror.scope_mirror import ScopeMirror
+from central.served_head import ServedHead
 from gateway import __version__
 from gateway.documents import RequestOf
 from gateway.io.service import CentralService
@@ -108,7 +109,7 @@ class PolicyMirror:
             ],
         )
 
-    async def head_after(self, scope: str, etag: str | None, wait_seconds: int) -> Served:
+    async def head_after(self, scope: str, etag: str | None, wait_seconds: int) -> ServedHead:
         """The newest verified head; where it still is ``etag``, first wait for a newer one.
 
         Waits at most ``wait_seconds`` (55); not at all where too many wait already. Raises Refused

@@ -1,13 +1,12 @@
 """The policy service's paths.
 
-Owns: methods, paths, conditional requests and status codes. Refuses: everything else. A scope is
+Owns: methods, paths and status codes. Refuses: everything else. A scope is
 one percent-encoded segment. Heads, roots and blobs need no token: each is signed, and a plain
 directory of the same files serves a fleet as well.
 """
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from litestar import Response, delete, get, post, put
@@ -15,22 +14,20 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from central import acts, web
+from central import web
 from central.described import ENVELOPE, JSON, described, fields_of, number
-from central.errors import Refused
-from central.people import Person
+from central.policy_documents import answer_document, answer_head, digest_named
 from central.policy_service import canary_api, fleet_api
+from central.policy_service.acting import Acting
 from central.policy_service.catalogue import Published
 from central.policy_service.proposals import Proposal, Verdict
 from central.policy_service.publish_log import Publication
 from central.policy_service.service import PolicyService
-from gateway import limits, seal
+from gateway import limits
 from gateway.documents import Lock
 
 _BODY_BYTES_MAX: Final = 2 * limits.POLICY_BUNDLE_BYTES_MAX
 """The payload's bound, with room for base64 and signatures."""
-_HEX: Final = re.compile(r"[0-9a-f]{64}")
-_IMMUTABLE: Final = {"Cache-Control": "public, max-age=31536000, immutable"}
 
 
 @post(
@@ -57,13 +54,12 @@ async def publish(
     """Publish a signed bundle: the body is its DSSE envelope. Needs an operator's token, and
     another person's approval where it may widen access. With ``canary`` that many percent of the
     daemons take it, and the others keep what is in force."""
-    scope = web.segment(policy_scope)
-    person = policy_service.operator(request.headers.get("authorization"), scope)
+    acting = Acting(request, policy_scope, policy_service)
     percent = fleet_api.percent_of(request, "canary")
     body = await request.body()
     what = "policy.publish" if percent is None else "policy.canary_publish"
-    await _record(request, policy_service, person, scope, what, body)
-    return await policy_service.publish(person, scope, body, percent)
+    await acting.record(what, body)
+    return await policy_service.publish(acting.person, acting.scope, body, percent)
 
 
 @get(
@@ -75,10 +71,9 @@ async def pending(
     policy_service: NamedDependency[PolicyService],
 ) -> list[Proposal]:
     """What waits for another person's approval, and what each would change."""
-    scope = web.segment(policy_scope)
-    person = policy_service.operator(request.headers.get("authorization"), scope)
-    await _record(request, policy_service, person, scope, "policy.pending")
-    return await policy_service.proposals(scope)
+    acting = Acting(request, policy_scope, policy_service)
+    await acting.record("policy.pending")
+    return await policy_service.proposals(acting.scope)
 
 
 @post(
@@ -103,12 +98,11 @@ async def judge(
     policy_service: NamedDependency[PolicyService],
 ) -> Published:
     """Approve or reject what waits. The body is ``{digest, base, verdict}``."""
-    scope = web.segment(policy_scope)
-    person = policy_service.operator(request.headers.get("authorization"), scope)
+    acting = Acting(request, policy_scope, policy_service)
     body = await request.body()
     verdict = web.decode_body(body, Verdict)
-    await _record(request, policy_service, person, scope, f"policy.{verdict.verdict}", body)
-    return await policy_service.judge(person, scope, verdict)
+    await acting.record(f"policy.{verdict.verdict}", body)
+    return await policy_service.judge(acting.person, acting.scope, verdict)
 
 
 @put(
@@ -124,12 +118,11 @@ async def lock(
     policy_service: NamedDependency[PolicyService],
 ) -> Response[bytes]:
     """Stop every call of the scope with the next head. The body is ``{reason, ticket}``."""
-    scope = web.segment(policy_scope)
-    person = policy_service.operator(request.headers.get("authorization"), scope)
+    acting = Acting(request, policy_scope, policy_service)
     body = await request.body()
     wanted = web.decode_body(body, Lock)
-    await _record(request, policy_service, person, scope, "policy.lock", body)
-    head = await policy_service.set_lock(person, scope, wanted)
+    await acting.record("policy.lock", body)
+    head = await policy_service.set_lock(acting.person, acting.scope, wanted)
     return web.answer(head.envelope, headers={"ETag": head.etag})
 
 
@@ -144,10 +137,9 @@ async def unlock(
     policy_service: NamedDependency[PolicyService],
 ) -> Response[bytes]:
     """Let calls of the scope go on."""
-    scope = web.segment(policy_scope)
-    person = policy_service.operator(request.headers.get("authorization"), scope)
-    await _record(request, policy_service, person, scope, "policy.unlock")
-    head = await policy_service.set_lock(person, scope, None)
+    acting = Acting(request, policy_scope, policy_service)
+    await acting.record("policy.unlock")
+    head = await policy_service.set_lock(acting.person, acting.scope, None)
     return web.answer(head.envelope, headers={"ETag": head.etag})
 
 
@@ -158,10 +150,9 @@ async def publications(
     policy_service: NamedDependency[PolicyService],
 ) -> list[Publication]:
     """Who published, approved, locked and unlocked what, and when; oldest first."""
-    scope = web.segment(policy_scope)
-    person = policy_service.operator(request.headers.get("authorization"), scope)
-    await _record(request, policy_service, person, scope, "policy.log")
-    return await policy_service.publications(scope)
+    acting = Acting(request, policy_scope, policy_service)
+    await acting.record("policy.log")
+    return await policy_service.publications(acting.scope)
 
 
 @get(
@@ -174,16 +165,7 @@ async def head(
     policy_service: NamedDependency[PolicyService],
 ) -> Response[bytes]:
     """The signed head. Understands ``If-None-Match`` and ``Prefer: wait=N``."""
-    etag = request.headers.get("if-none-match")
-    wait_seconds = web.wait_seconds(request)
-    found = await policy_service.head_after(web.segment(policy_scope), etag, wait_seconds)
-    # Prefer in Vary is how a daemon learns that it may wait here.
-    headers = {"ETag": found.etag, "Cache-Control": "no-cache", "Vary": "Prefer"}
-    if wait_seconds:
-        headers["Preference-Applied"] = f"wait={wait_seconds}"
-    if etag == found.etag:
-        return web.answer(b"", status=304, headers=headers)
-    return web.answer(found.envelope, headers=headers)
+    return await answer_head(request, policy_scope, policy_service.head_after)
 
 
 @get(
@@ -194,7 +176,7 @@ async def root(
     version: FromPath[int], policy_service: NamedDependency[PolicyService]
 ) -> Response[bytes]:
     """Root ``version``, as its DSSE envelope."""
-    return web.answer(policy_service.root(version), headers=_IMMUTABLE)
+    return answer_document(policy_service.root(version))
 
 
 @get(
@@ -205,22 +187,7 @@ async def blob(
     digest: FromPath[str], policy_service: NamedDependency[PolicyService]
 ) -> Response[bytes]:
     """The DSSE envelope of the bundle whose payload has this SHA-256, in hex."""
-    if _HEX.fullmatch(digest) is None:
-        raise Refused("not_found")
-    return web.answer(await policy_service.blob(f"sha256:{digest}"), headers=_IMMUTABLE)
-
-
-async def _record(
-    request: web.HttpRequest,
-    service: PolicyService,
-    person: Person,
-    scope: str,
-    what: str,
-    body: bytes | None = None,
-) -> None:
-    """``body``: of it, its SHA-256 is recorded."""
-    parameters = {} if body is None else {"body": seal.sha256_text(body)}
-    await service.record(person.name, scope, what, request.headers.get(acts.WHY_HEADER), parameters)
+    return answer_document(await policy_service.blob(digest_named(digest)))
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [

@@ -13,9 +13,9 @@ from litestar.di import NamedDependency
 from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 
-from central import acts, web
+from central import web
 from central.described import JSON, described, fields_of
-from central.people import Person
+from central.policy_service.acting import Acting
 from central.policy_service.canaries import Percentage
 from central.policy_service.catalogue import Published
 from central.policy_service.service import PolicyService
@@ -35,11 +35,10 @@ async def change(
     policy_service: NamedDependency[PolicyService],
 ) -> Published:
     """Offer the candidate to more or fewer daemons. The body is ``{percent}``."""
+    acting = Acting(request, policy_scope, policy_service)
     wanted = web.decode_body(await request.body(), Percentage)
-    person, scope = await _recorded(
-        request, policy_scope, policy_service, "policy.canary", {"percent": str(wanted.percent)}
-    )
-    return await policy_service.set_percent(person, scope, wanted.percent)
+    await acting.record("policy.canary", parameters={"percent": str(wanted.percent)})
+    return await policy_service.set_percent(acting.person, acting.scope, wanted.percent)
 
 
 @post(
@@ -54,8 +53,9 @@ async def promote(
     policy_service: NamedDependency[PolicyService],
 ) -> Published:
     """Put the candidate in force for all. What was approved when it began needs no more."""
-    person, scope = await _recorded(request, policy_scope, policy_service, "policy.canary_promote")
-    return await policy_service.promote(person, scope)
+    acting = Acting(request, policy_scope, policy_service)
+    await acting.record("policy.canary_promote")
+    return await policy_service.promote(acting.person, acting.scope)
 
 
 @delete(
@@ -69,23 +69,9 @@ async def withdraw(
     policy_service: NamedDependency[PolicyService],
 ) -> Published:
     """Take the candidate back: every daemon returns to the bundle in force."""
-    person, scope = await _recorded(request, policy_scope, policy_service, "policy.canary_withdraw")
-    return await policy_service.withdraw(person, scope)
-
-
-async def _recorded(
-    request: web.HttpRequest,
-    policy_scope: str,
-    service: PolicyService,
-    what: str,
-    parameters: dict[str, str] | None = None,
-) -> tuple[Person, str]:
-    """Who asks, and the scope; the act is recorded then. Raises Refused."""
-    scope = web.segment(policy_scope)
-    person = service.operator(request.headers.get("authorization"), scope)
-    why = request.headers.get(acts.WHY_HEADER)
-    await service.record(person.name, scope, what, why, parameters or {})
-    return person, scope
+    acting = Acting(request, policy_scope, policy_service)
+    await acting.record("policy.canary_withdraw")
+    return await policy_service.withdraw(acting.person, acting.scope)
 
 
 HANDLERS: Final[list[HTTPRouteHandler]] = [change, promote, withdraw]

@@ -1,13 +1,12 @@
-"""The published policy of each scope: accepting bundles, locking, and signing heads.
+"""The published policy of each scope: accepting bundles, and locking.
 
-Owns: what may be published and in which order, to all or as a canary, and the head of each scope.
-Refuses: HTTP (``api.py``), bundle keys (people hold them), and a bundle that a daemon would not
+Owns: what may be published and in which order, to all or as a canary. Refuses: HTTP (``api.py``),
+signing heads (``heads.py``), bundle keys (people hold them), and a bundle that a daemon would not
 accept: it is verified, compiled and self-tested first, exactly as a daemon does.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sqlite3
 from collections.abc import Callable
 
@@ -18,14 +17,16 @@ from central.errors import Refused
 from central.keys import RootFiles
 from central.policy_service import canaries, proposals, publish_log
 from central.policy_service.fleet import Wanted
+from central.policy_service.heads import Heads
 from central.policy_service.proposals import Proposal, Verdict
-from gateway import documents, issuing, policy, seal
-from gateway.documents import BundlePin, Lock, PolicyHead, Refresh
+from central.served_head import ServedHead
+from gateway import documents, policy, seal
+from gateway.documents import BundlePin, Lock, PolicyHead
 from gateway.errors import DocumentInvalid
 from gateway.policy import Bundle
 from gateway.selftest import run_self_tests
 from gateway.table import compile_policy
-from gateway.timestamp import time_micros, time_text
+from gateway.timestamp import time_micros
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -50,13 +51,6 @@ class Checked(msgspec.Struct, frozen=True):
     envelope: bytes
 
 
-class Head(msgspec.Struct, frozen=True):
-    """``envelope``: the signed head as served; ``etag``: changes with every byte of it."""
-
-    envelope: bytes
-    etag: str
-
-
 def check_bundle(data: bytes, scope: str, root_files: RootFiles, now_us: int) -> Checked:
     """The bundle in ``data``. Raises Refused (``document_invalid``) with the reason."""
     keys = root_files.role("bundle")
@@ -75,12 +69,15 @@ def check_bundle(data: bytes, scope: str, root_files: RootFiles, now_us: int) ->
 
 
 class Catalogue:
-    """The service's work on its tables; each method inside a transaction of the caller."""
+    """The service's work on its tables; each method inside a transaction of the caller.
+
+    ``heads``: what is signed of it.
+    """
 
     def __init__(self, config: CentralConfig, root_files: RootFiles, signer: seal.Signer) -> None:
         self._settings = config.policy
         self._root_files = root_files
-        self._signer = signer
+        self.heads = Heads(config, root_files, signer)
 
     def publish(
         self,
@@ -186,7 +183,7 @@ class Catalogue:
         new = found.percent != percent
         if new:
             canaries.set_percent(connection, scope, percent)
-            self._sign_again(connection, scope, now_us)
+            self.heads.sign_again(connection, scope, now_us)
             publish_log.add(connection, scope, "canary", found, who, _share(percent), now_us)
         return Published(scope, found.version, found.digest, new=new, percent=percent)
 
@@ -204,8 +201,8 @@ class Catalogue:
         checked = check(self.blob(connection, found.digest))
         pin = BundlePin(version=found.version, digest=found.digest, length=found.length)
         canaries.end(connection, scope)
-        lock = self._lock_of(connection, scope)
-        self._sign_head(connection, scope, checked.bundle.epoch, pin, lock, now_us)
+        lock = self.heads.lock_of(connection, scope)
+        self.heads.sign(connection, scope, checked.bundle.epoch, pin, lock, now_us)
         publish_log.add(connection, scope, "promote", pin, who, None, now_us)
         return Published(scope, found.version, found.digest, new=True)
 
@@ -220,12 +217,12 @@ class Catalogue:
         """Go back to the pinned bundle everywhere. Raises Refused (``no_canary``)."""
         found = canaries.one(connection, scope)
         canaries.end(connection, scope)
-        self._sign_again(connection, scope, now_us)
+        self.heads.sign_again(connection, scope, now_us)
         publish_log.add(connection, scope, "withdraw", found, who, reason, now_us)
         return Published(scope, found.version, found.digest, new=True)
 
     def _check_candidate(self, connection: sqlite3.Connection, bundle: Bundle) -> None:
-        epoch, _ = self._current(connection, bundle.scope)
+        epoch, _ = self.heads.current(connection, bundle.scope)
         if bundle.epoch != epoch:
             raise Refused("document_invalid", f"a canary is of the epoch in force, {epoch}")
         canaries.check_newest(connection, bundle.scope, bundle.epoch, bundle.version)
@@ -236,12 +233,7 @@ class Catalogue:
         scope = checked.bundle.scope
         self._keep_bundle(connection, checked)
         canaries.begin(connection, scope, checked.digest, percent, now_us)
-        self._sign_again(connection, scope, now_us)
-
-    def _sign_again(self, connection: sqlite3.Connection, scope: str, now_us: int) -> Head:
-        epoch, pin = self._current(connection, scope)
-        lock = self._lock_of(connection, scope)
-        return self._sign_head(connection, scope, epoch, pin, lock, now_us)
+        self.heads.sign_again(connection, scope, now_us)
 
     def proposals(self, connection: sqlite3.Connection, scope: str) -> list[Proposal]:
         """What waits for approval, and what it would change."""
@@ -291,8 +283,8 @@ class Catalogue:
     ) -> None:
         bundle = checked.bundle
         self._keep_bundle(connection, checked)
-        lock = self._lock_of(connection, bundle.scope)
-        self._sign_head(connection, bundle.scope, bundle.epoch, pin, lock, now_us)
+        lock = self.heads.lock_of(connection, bundle.scope)
+        self.heads.sign(connection, bundle.scope, bundle.epoch, pin, lock, now_us)
 
     def _keep_bundle(self, connection: sqlite3.Connection, checked: Checked) -> None:
         """Raises Refused (``version_exists``); a candidate that was withdrawn may come again."""
@@ -319,36 +311,13 @@ class Catalogue:
 
     def set_lock(
         self, connection: sqlite3.Connection, scope: str, lock: Lock | None, who: str, now_us: int
-    ) -> Head:
+    ) -> ServedHead:
         """Stop every call of ``scope``, or let them go on. Raises Refused (``not_found``)."""
-        epoch, pin = self._current(connection, scope)
-        head = self._sign_head(connection, scope, epoch, pin, lock, now_us)
+        epoch, pin = self.heads.current(connection, scope)
+        head = self.heads.sign(connection, scope, epoch, pin, lock, now_us)
         what, reason = ("unlock", None) if lock is None else ("lock", lock.reason)
         publish_log.add(connection, scope, what, pin, who, reason, now_us)
         return head
-
-    def head(self, connection: sqlite3.Connection, scope: str, now_us: int) -> Head | None:
-        """The head to serve, or None when it is due to be signed again (``resign``).
-
-        Raises Refused (``not_found``) where nothing was published.
-        """
-        row = connection.execute(
-            "SELECT head_envelope, head_issued_us FROM scope_state WHERE scope = ?", (scope,)
-        ).fetchone()
-        if row is None:
-            raise Refused("not_found", "nothing is published for this scope")
-        age_us = now_us - row[1]
-        # A clock that was set back must not freeze the head that was signed ahead of it.
-        if not 0 <= age_us < self._settings.resign_seconds * 1_000_000:
-            return None
-        return _head(row[0])
-
-    def resign(self, connection: sqlite3.Connection, scope: str, now_us: int) -> Head:
-        """A head with the same content and a new expiry, unless somebody else just made one."""
-        fresh = self.head(connection, scope, now_us)
-        if fresh is not None:
-            return fresh
-        return self._sign_again(connection, scope, now_us)
 
     def follow_root(self, connection: sqlite3.Connection, now_us: int) -> list[str]:
         """Sign anew each head that names another root than the newest.
@@ -360,13 +329,13 @@ class Catalogue:
             "SELECT scope, head_envelope, digest FROM scope_state ORDER BY scope"
         ).fetchall():
             candidate = canaries.running(connection, scope)
-            served = [digest] if candidate is None else [digest, candidate.digest]
-            if not all(self._is_signed(self.blob(connection, one)) for one in served):
+            in_use = [digest] if candidate is None else [digest, candidate.digest]
+            if not all(self._is_signed(self.blob(connection, one)) for one in in_use):
                 unsigned.append(scope)
             payload = seal.unbase64(seal.parse_envelope(envelope).payload, "unreadable")
             head = documents.decode_exact(payload, PolicyHead)
             if head.root_version != self._root_files.current.version:
-                self._sign_again(connection, scope, now_us)
+                self.heads.sign_again(connection, scope, now_us)
         return unsigned
 
     def _is_signed(self, envelope: bytes) -> bool:
@@ -394,7 +363,7 @@ class Catalogue:
 
         Raises Refused (``not_found``).
         """
-        epoch, pin = self._current(connection, scope)
+        epoch, pin = self.heads.current(connection, scope)
         row = connection.execute(
             "SELECT b.version, b.digest, min(p.time_us) FROM bundle b"
             " JOIN publication p ON p.scope = b.scope AND p.digest = b.digest"
@@ -406,72 +375,6 @@ class Catalogue:
             raise Refused("not_found", "this version was not published")
         return Wanted(*row)
 
-    def _current(self, connection: sqlite3.Connection, scope: str) -> tuple[int, BundlePin]:
-        row = connection.execute(
-            "SELECT b.epoch, b.version, b.digest, b.length FROM scope_state s"
-            " JOIN bundle b ON b.digest = s.digest WHERE s.scope = ?",
-            (scope,),
-        ).fetchone()
-        if row is None:
-            raise Refused("not_found", "nothing is published for this scope")
-        return row[0], BundlePin(*row[1:])
-
-    def _lock_of(self, connection: sqlite3.Connection, scope: str) -> Lock | None:
-        row = connection.execute(
-            "SELECT lock_reason, lock_ticket FROM scope_state WHERE scope = ?", (scope,)
-        ).fetchone()
-        return None if row is None or row[0] is None else Lock(*row)
-
-    def _sign_head(
-        self,
-        connection: sqlite3.Connection,
-        scope: str,
-        epoch: int,
-        pin: BundlePin,
-        lock: Lock | None,
-        now_us: int,
-    ) -> Head:
-        settings = self._settings
-        row = connection.execute(
-            "SELECT head_version FROM scope_state WHERE scope = ?", (scope,)
-        ).fetchone()
-        version = 1 if row is None else row[0] + 1
-        document = PolicyHead(
-            spec=issuing.SPEC,
-            scope=scope,
-            epoch=epoch,
-            version=version,
-            root_version=self._root_files.current.version,
-            issued=time_text(now_us),
-            expires=time_text(now_us + settings.head_lifetime_seconds * 1_000_000),
-            bundle=pin,
-            next=canaries.running(connection, scope),
-            lock=lock,
-            refresh=Refresh(
-                min_seconds=settings.refresh_min_seconds, max_seconds=settings.refresh_max_seconds
-            ),
-            min_gatepost=None,
-        )
-        signed = self._signer.sign_document(documents.POLICY_HEAD, document)
-        envelope = documents.encode(signed)
-        connection.execute(
-            "INSERT OR REPLACE INTO scope_state VALUES (?,?,?,?,?,?,?)",
-            (
-                scope,
-                pin.digest,
-                None if lock is None else lock.reason,
-                None if lock is None else lock.ticket,
-                version,
-                now_us,
-                envelope,
-            ),
-        )
-        return _head(envelope)
-
 
 def _share(percent: int) -> str:
     return f"{percent} %"
-
-
-def _head(envelope: bytes) -> Head:
-    return Head(envelope, f'"{hashlib.sha256(envelope).hexdigest()[:32]}"')

@@ -23,7 +23,6 @@ from central.policy_service import canaries, fleet, publish_log, schema
 from central.policy_service.catalogue import (
     Catalogue,
     Checked,
-    Head,
     Published,
     check_bundle,
 )
@@ -31,6 +30,7 @@ from central.policy_service.fleet import Convergence, Fleet, Standing
 from central.policy_service.proposals import Proposal, Verdict
 from central.policy_service.publish_log import Publication
 from central.policy_service.reports import Call, prove
+from central.served_head import ServedHead
 from gateway.documents import Lock
 from gateway.limits import POLICY_WAIT_SECONDS_MAX
 from gateway.ports import WallClock
@@ -164,7 +164,7 @@ class PolicyService:
     async def proposals(self, scope: str) -> list[Proposal]:
         return await self.database.read(lambda c: self._catalogue.proposals(c, scope))
 
-    async def set_lock(self, person: Person, scope: str, lock: Lock | None) -> Head:
+    async def set_lock(self, person: Person, scope: str, lock: Lock | None) -> ServedHead:
         """Sign a head with or without a lock, at once. Raises Refused."""
         now_us = self._clock.wall_us()
         head = await self.database.write(
@@ -173,15 +173,15 @@ class PolicyService:
         self._wake(scope)
         return head
 
-    async def head(self, scope: str) -> Head:
+    async def head(self, scope: str) -> ServedHead:
         """The current head, never older than the re-sign interval. Raises Refused."""
         now_us = self._clock.wall_us()
-        fresh = await self.database.read(lambda c: self._catalogue.head(c, scope, now_us))
+        fresh = await self.database.read(lambda c: self._catalogue.heads.head(c, scope, now_us))
         if fresh is not None:
             return fresh
-        return await self.database.write(lambda c: self._catalogue.resign(c, scope, now_us))
+        return await self.database.write(lambda c: self._catalogue.heads.resign(c, scope, now_us))
 
-    async def head_after(self, scope: str, etag: str | None, wait_seconds: int) -> Head:
+    async def head_after(self, scope: str, etag: str | None, wait_seconds: int) -> ServedHead:
         """The head; where it still is ``etag``, first wait for a publication or a lock.
 
         Waits at most ``wait_seconds`` (55); not at all where too many wait already.

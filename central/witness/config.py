@@ -6,13 +6,12 @@ unknown member is an error, and so is a log that nobody named.
 
 from __future__ import annotations
 
-import os
-
 import msgspec
 import platformdirs
 
+from central import config_file
 from gateway import note
-from gateway.errors import UNREADABLE, ConfigInvalid, DocumentInvalid
+from gateway.errors import ConfigInvalid, DocumentInvalid
 from gateway.witness import LogKeys
 
 
@@ -56,30 +55,20 @@ def load(path: str) -> WitnessConfig:
 
     Raises ConfigInvalid naming file, member and remedy.
     """
-    try:
-        with open(path, "rb") as file:
-            data = file.read()
-    except OSError as error:
-        raise ConfigInvalid(f"{path}: {error.strerror}") from error
-    return parse(data, path)
+    return parse(config_file.read(path), path)
 
 
 def parse(data: bytes, path: str) -> WitnessConfig:
     """The configuration in ``data``, which stands in ``path`` or shall. As ``load``."""
-    try:
-        config = msgspec.toml.decode(data, type=WitnessConfig)
-    except UNREADABLE as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
-    base = os.path.dirname(os.path.abspath(path))
+    config = config_file.decode(data, path, WitnessConfig)
+    anchored = config_file.anchored_at(path)
     config = msgspec.structs.replace(
         config,
-        key=os.path.join(base, os.path.expanduser(config.key)),
-        data_directory=os.path.join(base, os.path.expanduser(config.data_directory)),
+        key=anchored(config.key),
+        data_directory=anchored(config.data_directory),
     )
-    try:
+    with config_file.named(path):
         check(config)
-    except ConfigInvalid as error:
-        raise ConfigInvalid(f"{path}: {error}") from error
     return config
 
 

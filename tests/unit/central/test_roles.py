@@ -89,7 +89,6 @@ BODIES: Final[dict[str, object]] = {
     "/v1/log/acknowledge": {**PLACE, "instances": ["a" * 26]},
     "/v1/digests": {**PLACE, "instances": ["a" * 26], "text": "x"},
     "/v1/digest-keys/destroy": {**PLACE, "instances": ["a" * 26]},
-    f"{SCOPE}/canary": {"percent": 10},
 }
 HOLDER: Final = {"auditor": "audrey", "operator": "olaf", "admin": "root"}
 
