@@ -30,9 +30,12 @@ from gateway.seal import sha256_text
 from gateway.snapshot import Snapshot
 from gateway.target import TOOL_OPERATIONS
 from gateway.truth import Truth
-from gateway.vocabulary import Outcome, RecordCommit, Stage
+from gateway.vocabulary import Outcome, PolicyState, RecordCommit, Stage
 
 _TOKEN: Final = object()
+_NO_POLICY: Final = record.Policy(
+    scope=None, version=None, digest=None, state="empty", age_ms=None, engine=None, shadow=None
+)
 
 
 class Ruled(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,6 +116,7 @@ class _Asked(msgspec.Struct, frozen=True, kw_only=True):
     call: CallView
     route: Route
     now_us: int
+    state: PolicyState
     stage: Stage
     digest_key: bytes
 
@@ -152,6 +156,7 @@ def decide(
         call=call,
         route=route,
         now_us=now_us,
+        state=state,
         stage=stage,
         digest_key=digest_key,
     )
@@ -196,7 +201,7 @@ def refuse(
             commit="before_forward",
             fail_open=False,
             facts=NONE,
-            policy=_policy_part(snapshot, now_us, None),
+            policy=_NO_POLICY if snapshot is None else _policy_part(snapshot, now_us),
         ),
     )
 
@@ -240,7 +245,7 @@ def _ruled(
         commit=_commit(asked, fail_open=fail_open),
         fail_open=fail_open,
         facts=facts_of(snapshot.table, inputs, results, asked.digest_key),
-        policy=_policy_part(snapshot, asked.now_us, judgement.shadow),
+        policy=_policy_part(snapshot, asked.now_us, asked.state, judgement.shadow),
     )
 
 
@@ -255,22 +260,14 @@ def _commit(asked: _Asked, *, fail_open: bool) -> RecordCommit:
     return asked.snapshot.record_commit_of(asked.route.name)
 
 
-def _policy_part(snapshot: Snapshot | None, now_us: int, shadow: Outcome | None) -> record.Policy:
-    if snapshot is None:
-        return record.Policy(
-            scope=None,
-            version=None,
-            digest=None,
-            state="empty",
-            age_ms=None,
-            engine=None,
-            shadow=None,
-        )
+def _policy_part(
+    snapshot: Snapshot, now_us: int, state: PolicyState | None = None, shadow: Outcome | None = None
+) -> record.Policy:
     return record.Policy(
         scope=snapshot.scope,
         version=snapshot.version,
         digest=snapshot.digest,
-        state=snapshot.state(now_us),
+        state=state or snapshot.state(now_us),
         age_ms=snapshot.age_ms(now_us),
         engine=snapshot.engine,
         shadow=shadow,

@@ -26,14 +26,13 @@ NONE = Facts(inputs={}, results="")
 
 def facts_of(table: Table, inputs: Inputs, results: Sequence[Truth], digest_key: bytes) -> Facts:
     """The facts of one evaluation, paths in order. ``time`` always stands in clear."""
-    values: dict[str, FactValue] = {
-        path: _fact(value, path in table.recordable, digest_key)
-        for path, value in sorted(inputs.read.items())
-        if path != "time"
-    }
-    trusted_us = inputs.read.get("time")
-    if isinstance(trusted_us, int):
-        values["time"] = time_text(trusted_us)
+    read, values = inputs.read, dict[str, FactValue]()
+    for path in sorted(read):
+        value = read[path]
+        if path != "time":
+            values[path] = _fact(value, path in table.recordable, digest_key)
+        elif isinstance(value, int):
+            values[path] = time_text(value)
     return Facts(inputs=values, results=pack_results(results))
 
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -110,7 +111,9 @@ def _conclude(candidates: Candidates, applicable: list[tuple[Rule, Truth]]) -> J
         reason="granted",
         rules=tuple(sorted(rule.id for rule in by_effect["grant"] + obliging)),
         unknown_rules=unknown,
-        obligations=merged(each for rule in obliging for each in rule.obligations),
+        obligations=merged(each for rule in obliging for each in rule.obligations)
+        if obliging
+        else (),
         shadow=None,
     )
 
@@ -141,11 +144,17 @@ _TRUTHS: Final = {"00": FALSE, "01": TRUE, "10": UNKNOWN}
 def pack_results(results: Sequence[Truth]) -> str:
     """``results`` two bits each, the first in the highest bits of the first byte, padded with
     zero bits to a whole byte; base64url (RFC 4648 section 5) without padding."""
+    return _packed(bytes(results))
+
+
+@lru_cache(maxsize=256)
+def _packed(results: bytes) -> str:
+    # Calls of one kind give the same few results over and over.
     if not results:
         return ""
     length = (len(results) + 3) // 4
     # Base 4 is a power of two, so Python reads the digits in linear time.
-    number = int(bytes(results).translate(_DIGITS).ljust(length * 4, b"0"), 4)
+    number = int(results.translate(_DIGITS).ljust(length * 4, b"0"), 4)
     return base64.urlsafe_b64encode(number.to_bytes(length, "big")).decode().rstrip("=")
 
 
