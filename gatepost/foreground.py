@@ -6,6 +6,7 @@ pid files; the kubelet, systemd or a shell does that better.
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -46,6 +47,9 @@ def load(path: Path) -> SidecarConfig:
 def run_daemon(config: SidecarConfig, live: Live) -> int:
     """Run ``live`` until it ends by itself, or SIGTERM or SIGINT ends it; the exit code."""
     sys.setswitchinterval(SWITCH_SECONDS)
+    # What was imported lives as long as the process. To look for garbage in it would stop the event
+    # loop for 50 ms each time; frozen, it is not looked at.
+    gc.freeze()
     code = anyio.run(_live, config, live, backend_options={"use_uvloop": _has_uvloop()})
     _drop_what_cannot_be_written()
     return code
