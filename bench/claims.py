@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import msgspec
 
 from bench.commits import CommitRow
+from bench.slower import SlowerRow
 from bench.stalled import Stalled
 from bench.ways import GROUPED, SQLITE, SQLITE_GROUPED, UNGROUPED
 
@@ -45,6 +46,19 @@ def commit_claims(rows: Sequence[CommitRow]) -> list[Claim]:
         _faster(by[SQLITE, 64], _FASTER_THAN_SQLITE),
         _faster(by[SQLITE_GROUPED, 64], _FASTER_THAN_SQLITE),
         *(_all_durable(row) for row in rows if row.stored != row.answered),
+    ]
+
+
+def slower_claims(rows: Sequence[SlowerRow]) -> list[Claim]:
+    """Of the table of slower syncs: what grouping is for is a sync that takes its time."""
+    return [
+        Claim(
+            what=f"{UNGROUPED}, {row.callers} callers, syncs {row.added_ms:g} ms longer",
+            expected=f"at least {_FASTER_THAN_UNGROUPED:g}x",
+            got=f"{row.spool_is_faster_by:.1f}x",
+            holds=row.spool_is_faster_by >= _FASTER_THAN_UNGROUPED,
+        )
+        for row in rows
     ]
 
 

@@ -72,13 +72,13 @@ async def measure_commits(
     samples: dict[tuple[str, int], list[Sample]] = {}
     async with open_ways(directory, config) as ways:
         for way in ways:
-            await _sample(way, drafts, CALLERS[-1], load.seconds)
+            await sample(way, drafts, CALLERS[-1], load.seconds)
         for number in range(load.rounds):
             first = number % len(ways)
             for callers in CALLERS:
                 for way in ways[first:] + ways[:first]:
-                    sample = await _sample(way, drafts, callers, load.seconds)
-                    samples.setdefault((way.name, callers), []).append(sample)
+                    taken = await sample(way, drafts, callers, load.seconds)
+                    samples.setdefault((way.name, callers), []).append(taken)
                     advance()
         names = [way.name for way in ways]
     return [
@@ -88,7 +88,8 @@ async def measure_commits(
     ]
 
 
-async def _sample(way: Way, drafts: Drafts, callers: int, seconds: float) -> Sample:
+async def sample(way: Way, drafts: Drafts, callers: int, seconds: float) -> Sample:
+    """``callers`` in a closed loop for ``seconds``."""
     waits_us: list[float] = []
 
     async def call() -> None:

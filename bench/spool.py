@@ -17,11 +17,12 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from bench.claims import Claim, commit_claims, stall_claims
+from bench.claims import Claim, commit_claims, slower_claims, stall_claims
 from bench.commits import CommitRow, Load, measure_commits
 from bench.disk import fdatasync_p50_us
 from bench.draining import Drained, measure_drain
 from bench.recovery import Recovery, measure_recovery
+from bench.slower import SlowerRow, measure_slower, steps
 from bench.stage import Stage, stage
 from bench.stalled import Stalled, measure_stall
 from bench.volume import bench_directory, file_system
@@ -45,6 +46,7 @@ class SpoolResult(msgspec.Struct):
     file_system: str
     fdatasync_p50_us: int
     commits: list[CommitRow]
+    slower: list[SlowerRow]
     recovery: Recovery
     drain: Drained
     stall: Stalled
@@ -77,6 +79,8 @@ async def _run(directory: Path, ready: Stage, sizes: Sizes, console: Console) ->
         commits = await measure_commits(
             directory, sizes.load, config("commits"), lambda: advance(1)
         )
+    with _bar(console, "where a sync takes longer", steps(sizes.load)) as advance:
+        slower = await measure_slower(sizes.load, config("slower"), lambda: advance(1))
     with _bar(console, "filling a spool", None) as advance:
         recovery = await measure_recovery(config("full"), advance)
     with _bar(console, "filling and draining", sizes.drained_records) as advance:
@@ -87,10 +91,11 @@ async def _run(directory: Path, ready: Stage, sizes: Sizes, console: Console) ->
         file_system=file_system(directory),
         fdatasync_p50_us=fdatasync_us,
         commits=commits,
+        slower=slower,
         recovery=recovery,
         drain=drain,
         stall=stall,
-        claims=[*commit_claims(commits), *stall_claims(stall)],
+        claims=[*commit_claims(commits), *slower_claims(slower), *stall_claims(stall)],
     )
 
 
@@ -105,6 +110,7 @@ def _bar(console: Console, what: str, total: int | None) -> Iterator[Callable[[i
 def show(result: SpoolResult, console: Console) -> None:
     """Print ``result`` as tables."""
     console.print(_commit_table(result))
+    console.print(_slower_table(result))
     recovery, drain, stall = result.recovery, result.drain, result.stall
     console.print(
         f"recovery of {recovery.spool_bytes / 2**20:.0f} MiB, {recovery.records} records: "
@@ -149,5 +155,25 @@ def _commit_table(result: SpoolResult) -> Table:
             f"{row.p50_us:.0f}",
             f"{row.cpu_us_per_record:.0f}",
             f"{row.spool_is_faster_by:.2f}x",
+        )
+    return table
+
+
+def _slower_table(result: SpoolResult) -> Table:
+    table = Table(
+        "sync + ms",
+        "callers",
+        "records/s",
+        "ungrouped",
+        "spool is faster",
+        title="The same where each sync takes longer",
+    )
+    for row in result.slower:
+        table.add_row(
+            f"{row.added_ms:g}",
+            str(row.callers),
+            f"{row.records_per_second:.0f}",
+            f"{row.ungrouped_records_per_second:.0f}",
+            f"{row.spool_is_faster_by:.1f}x",
         )
     return table

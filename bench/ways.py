@@ -86,6 +86,10 @@ class SpoolWay:
     def syncs(self) -> int:
         return self._disk.syncs
 
+    def slow_down(self, seconds: float) -> None:
+        """Let each sync of a file take that much longer."""
+        self._disk.stall_seconds = seconds
+
     async def commit(self, draft: Record) -> None:
         await self._spool.submit(self._spool.reserve(1), draft).wait()
 
@@ -171,26 +175,32 @@ class GroupedSqliteWay(SqliteWay):
 
 
 @asynccontextmanager
+async def open_spools(config: SpoolConfig) -> AsyncIterator[list[SpoolWay]]:
+    """The two that are spools, running: the daemon's, then the one with a sync per record."""
+    ways: list[SpoolWay] = []
+    spools: list[Spool] = []
+    async with anyio.create_task_group() as tasks:
+        for name, kind in ((GROUPED, Spool), (UNGROUPED, UngroupedSpool)):
+            disk, sealer = WatchedDisk(), new_sealer()
+            spool = await kind.open(disk, config, sealer, sealer.instance, timer=time.perf_counter)
+            tasks.start_soon(spool.run)
+            spools.append(spool)
+            ways.append(SpoolWay(name, spool, disk))
+        yield ways
+        for spool in spools:
+            await spool.close()
+        tasks.cancel_scope.cancel()
+
+
+@asynccontextmanager
 async def open_ways(directory: Path, config: SpoolConfig) -> AsyncIterator[list[Way]]:
     """All four ways, running, on the volume of ``directory``."""
     single = SqliteWay(SQLITE, directory / "single.sqlite")
     grouped = GroupedSqliteWay(SQLITE_GROUPED, directory / "grouped.sqlite")
-    ways: list[Way] = []
-    spools: list[Spool] = []
     try:
-        async with anyio.create_task_group() as tasks:
-            for name, kind in ((GROUPED, Spool), (UNGROUPED, UngroupedSpool)):
-                disk, sealer = WatchedDisk(), new_sealer()
-                spool = await kind.open(
-                    disk, config, sealer, sealer.instance, timer=time.perf_counter
-                )
-                tasks.start_soon(spool.run)
-                spools.append(spool)
-                ways.append(SpoolWay(name, spool, disk))
+        async with open_spools(config) as spools, anyio.create_task_group() as tasks:
             tasks.start_soon(grouped.run)
-            yield [*ways, single, grouped]
-            for spool in spools:
-                await spool.close()
+            yield [*spools, single, grouped]
             tasks.cancel_scope.cancel()
     finally:
         single.close()
