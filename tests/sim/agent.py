@@ -10,11 +10,10 @@ import random
 from typing import Final, NamedTuple
 
 import anyio
-import h11
 
+from tests.sim.answer import Answer, Garbled, request_bytes
 from tests.sim.asking import request_of
 from tests.sim.clock import SimClock
-from tests.sim.faulty import Wire
 from tests.sim.ledger import Call, Ledger
 from tests.sim.net import Host, Refused
 from tests.sim.readings import body_digest, fault_of, refusal_code
@@ -25,7 +24,7 @@ from tests.sim.twists import Door
 UID: Final = 1_000
 STRANGER: Final = 2_000
 _PATIENCE_SECONDS: Final = 200.0
-_LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, h11.RemoteProtocolError)
+_LOST: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError)
 
 
 class Way(NamedTuple):
@@ -59,7 +58,7 @@ class Agent:
         self._chance = chance
         self._hang_up = hang_up
         self._stream: SimStream | None = None
-        self._http = h11.Connection(h11.CLIENT)
+        self._answer = Answer()
 
     async def call(self, call: Call) -> bool:
         """Make ``call`` and note what came of it; False if nobody could be asked."""
@@ -74,10 +73,8 @@ class Agent:
         with anyio.move_on_after(patience):
             answered = await self._exchange(call)
         call.hung_up = not answered and patience < _PATIENCE_SECONDS
-        if not answered or self._http.our_state is h11.MUST_CLOSE or self._chance.random() < 0.1:
+        if not answered or not self._answer.keeps_open or self._chance.random() < 0.1:
             self.drop()
-        else:
-            self._http.start_next_cycle()
         return True
 
     async def _connect(self) -> bool:
@@ -87,7 +84,6 @@ class Agent:
                 self._stream = await self._host.connect(self._way.address, self._way.uid)
             except Refused:
                 return False
-            self._http = h11.Connection(h11.CLIENT)
         return True
 
     def drop(self) -> None:
@@ -100,9 +96,12 @@ class Agent:
         now_seconds = call.asked_us // 1_000_000
         wire = request_of(call, self._issuer, now_seconds, self._chance)
         try:
-            await self._send(_bytes(self._http, wire))
+            await self._send(request_bytes(wire))
             return await self._receive(call, body_digest(wire.body))
         except _LOST:
+            return False
+        except Garbled as garbled:
+            self._ledger.violate("answers", f"{call.name}: {garbled}")
             return False
 
     async def _send(self, wire: bytes) -> None:
@@ -119,41 +118,27 @@ class Agent:
             return
 
     async def _receive(self, call: Call, digest: str) -> bool:
-        body = b""
-        while True:
-            event = await self._next_event()
-            if isinstance(event, h11.Response):
-                self._note_head(call, event)
-            elif isinstance(event, h11.Data):
-                body += bytes(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                call.complete = True
-                self._judge(call, body, digest)
-                return True
-            else:
+        assert self._stream is not None
+        answer = self._answer = Answer()
+        while not answer.is_whole:
+            try:
+                answer.feed(await self._stream.receive())
+            except anyio.EndOfStream:
                 return False
+            if answer.status is not None and call.status is None:
+                self._note_head(call, answer)
+        call.complete = True
+        self._judge(call, bytes(answer.body), digest)
+        return True
 
-    def _note_head(self, call: Call, response: h11.Response) -> None:
-        call.status = response.status_code
-        found = dict(response.headers)
-        decision_id = found.get(b"x-gatepost-decision-id")
+    def _note_head(self, call: Call, answer: Answer) -> None:
+        call.status = answer.status
+        decision_id = answer.headers.get(b"x-gatepost-decision-id")
         call.decision_id = None if decision_id is None else decision_id.decode()
         for name in (b"set-cookie", b"x-internal-host", b"location"):
-            if name in found:
+            if name in answer.headers:
                 text = f"{call.name}: {name.decode()} of a provider came back"
                 self._ledger.violate("credentials", text)
-
-    async def _next_event(self) -> object:
-        assert self._stream is not None
-        while True:
-            event = self._http.next_event()
-            if event is not h11.NEED_DATA:
-                return event
-            try:
-                data = await self._stream.receive()
-            except anyio.EndOfStream:
-                data = b""
-            self._http.receive_data(data)
 
     def _judge(self, call: Call, body: bytes, digest: str) -> None:
         """A whole answer is a refusal of the gateway, the provider's error, or the right text."""
@@ -164,14 +149,3 @@ class Agent:
             fault = fault_of(call, body, digest)
             if fault is not None:
                 self._ledger.violate("answers", f"{call.name} ({call.kind}): {fault}")
-
-
-def _bytes(http: h11.Connection, wire: Wire) -> bytes:
-    headers = [("host", "localhost"), *wire.headers.items()]
-    if wire.body or wire.method != "GET":
-        headers.append(("content-length", str(len(wire.body))))
-    request = h11.Request(method=wire.method, target=wire.target, headers=headers)
-    data = http.send(request) or b""
-    if wire.body:
-        data += http.send(h11.Data(data=wire.body)) or b""
-    return data + (http.send(h11.EndOfMessage()) or b"")
