@@ -38,6 +38,7 @@ from tests.sim.policies import CLASSES, call_name
 from tests.sim.provider import Provider
 from tests.sim.publisher import Publisher
 from tests.sim.restoring import Restorer
+from tests.sim.signatures import remembered_signatures
 from tests.sim.tokens import TokenIssuer
 from tests.sim.twists import draw_twist
 from tests.sim.weather import AGENT_PORT, AGENT_SOCKET, Weather
@@ -358,7 +359,7 @@ def run_world(seed: int, plan: Plan, directory: Path) -> Outcome:
     async def main() -> Outcome:
         return await World(seed, plan, directory).run()
 
-    with shared_packs(), _without_collector():
+    with shared_packs(), remembered_signatures(), _without_collector():
         return simulate(seed, main)
 
 
