@@ -7,6 +7,7 @@ Refuses: what is answered (``replies.py``) and what should come of it (``policie
 from __future__ import annotations
 
 import base64
+import itertools
 import random
 from collections.abc import Callable
 from typing import Final, Literal
@@ -99,14 +100,14 @@ FORMS: Final[dict[Kind, Form]] = {
 }
 
 _KINDS: Final[list[Kind]] = list(FORMS)
-_SHARES: Final = [form.share for form in FORMS.values()]
+_SHARES: Final = list(itertools.accumulate(form.share for form in FORMS.values()))
 _OFFERING: Final = frozenset({"chat", "response", "message"})
 SPENDING: Final = frozenset({"tool", "events", "batch", "http"})
 """Kinds whose arguments say an amount, which policy bounds."""
 
 
 def draw_kind(chance: random.Random) -> Kind:
-    return chance.choices(_KINDS, _SHARES)[0]
+    return chance.choices(_KINDS, cum_weights=_SHARES)[0]
 
 
 def fitted(kind: Kind, twist: Twist) -> Twist:

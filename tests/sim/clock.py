@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from typing import Final
 
-import anyio
-
 from gateway.timestamp import time_micros
+from tests.sim.loop import now
 
 EPOCH_US: Final = time_micros("2026-11-23T00:00:00.000000Z")
 """What a true clock shows when the world begins."""
@@ -34,7 +33,7 @@ class SimClock:
         return None
 
     def mono_us(self) -> int:
-        return round(anyio.current_time() * 1_000_000)
+        return round(now() * 1_000_000)
 
     def boot_id(self) -> str | None:
         return None

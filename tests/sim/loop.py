@@ -19,8 +19,9 @@ import math
 import random
 import selectors
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from contextvars import Context, copy_context
 from typing import TYPE_CHECKING, TypeVar
 
 import anyio
@@ -79,6 +80,27 @@ class _Shuffled(deque[asyncio.Handle]):
         return super().popleft()
 
 
+class _Handle(asyncio.Handle):
+    """A handle without what asyncio keeps for its debug mode: a world makes a million of them."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        callback: Callable[..., object],
+        args: Sequence[object],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        self._context = copy_context() if context is None else context
+        self._loop = loop
+        self._callback = callback
+        self._args = args
+        self._cancelled = False
+        self._repr = None
+        self._source_traceback = None
+
+
 class SeededLoop(asyncio.SelectorEventLoop):
     """See the module's text. One seed is one order of events."""
 
@@ -89,6 +111,16 @@ class SeededLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def call_soon(
+        self,
+        callback: Callable[..., object],
+        *args: object,
+        context: Context | None = None,
+    ) -> asyncio.Handle:
+        handle = _Handle(callback, args, self, context)
+        self._ready.append(handle)
+        return handle
 
 
 class _InOrder(dict[Element, None]):
@@ -130,6 +162,11 @@ def simulate(seed: int, world: Callable[[], Awaitable[T]]) -> T:
     options = {"loop_factory": lambda: SeededLoop(seed)}
     with _ordered_scopes():
         return anyio.run(world, backend="asyncio", backend_options=options)
+
+
+def now() -> float:
+    """Virtual time, in seconds: what ``anyio.current_time`` says, at a tenth of the price."""
+    return asyncio.get_running_loop().time()
 
 
 async def elapse(seconds: float) -> None:

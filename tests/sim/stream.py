@@ -14,7 +14,8 @@ from collections.abc import Callable
 
 import anyio
 from anyio.abc import ByteStream
-from anyio.lowlevel import checkpoint
+
+from tests.sim.loop import now
 
 _CAPACITY_BYTES = 64 * 1024
 _NOW_SECONDS = 1e-6
@@ -42,7 +43,7 @@ class Pipe:
                 await self._writable.wait()
             if self.broken or self.reader_gone:
                 raise anyio.BrokenResourceError
-            self._latest = max(self._latest, anyio.current_time() + seconds)
+            self._latest = max(self._latest, now() + seconds)
             self._pieces.append((self._latest, data))
             self._held_bytes += len(data)
             asyncio.get_running_loop().call_at(self._latest, self._readable.set)
@@ -50,7 +51,7 @@ class Pipe:
     @property
     def has_arrived(self) -> bool:
         """Whether a reader gets something without waiting."""
-        return bool(self._pieces) and self._pieces[0][0] <= anyio.current_time() + _NOW_SECONDS
+        return bool(self._pieces) and self._pieces[0][0] <= now() + _NOW_SECONDS
 
     async def receive(self, bytes_max: int) -> bytes:
         while True:
@@ -83,11 +84,11 @@ class Pipe:
 
     def cut(self, chance: random.Random) -> None:
         """Both ends find the wire broken; at most a part of what is on the way arrives."""
-        now = anyio.current_time() + _NOW_SECONDS
-        arrived = [piece for piece in self._pieces if piece[0] <= now]
-        late = [piece for piece in self._pieces if piece[0] > now]
+        due = now() + _NOW_SECONDS
+        arrived = [piece for piece in self._pieces if piece[0] <= due]
+        late = [piece for piece in self._pieces if piece[0] > due]
         if late:
-            arrived.append((now, late[0][1][: chance.randrange(len(late[0][1]))]))
+            arrived.append((due, late[0][1][: chance.randrange(len(late[0][1]))]))
         self._pieces = deque(piece for piece in arrived if piece[1])
         self.broken = True
         self._readable.set()
@@ -141,7 +142,7 @@ class SimStream(ByteStream):
         return cls(back, there, wire, None), cls(there, back, wire, uid)
 
     async def send(self, item: bytes) -> None:
-        await checkpoint()
+        await asyncio.sleep(0)
         if self.closed or self._ended:
             raise anyio.ClosedResourceError
         if self._outgoing.broken or self._outgoing.reader_gone:
@@ -158,19 +159,19 @@ class SimStream(ByteStream):
 
     async def receive(self, max_bytes: int = 65536) -> bytes:
         if not self.closed and self._incoming.has_arrived:
-            await checkpoint()
+            await asyncio.sleep(0)
         if self.closed:
             raise anyio.ClosedResourceError
         return await self._incoming.receive(max_bytes)
 
     async def send_eof(self) -> None:
-        await checkpoint()
+        await asyncio.sleep(0)
         self._ended = True
         self._outgoing.end()
 
     async def aclose(self) -> None:
         self.close()
-        await checkpoint()
+        await asyncio.sleep(0)
 
     def close(self) -> None:
         """What the kernel does with the sockets of a process that ended."""
