@@ -23,7 +23,8 @@ import anyio
 
 from gateway.ports import FileSystem, ResultT
 from tests.sim.files import SimFiles
-from tests.sim.sectors import Change, Entry, Inode, Names, parent
+from tests.sim.loop import now
+from tests.sim.sectors import Change, Inode, Names, parent
 
 Moment = Literal["write", "sync", "names", "read", "other"]
 """What an operation is to a power cut: ``sync`` makes written bytes durable, ``names`` changes
@@ -106,6 +107,7 @@ class SimDisk:
         self.chance = random.Random(seed)
         self._durable = Names({"/": None})
         self._changes: list[Change] = []
+        self._untold: list[Change] = []
         self._turn: anyio.Lock | None = None
         self._owed_seconds = 0.0
 
@@ -129,7 +131,7 @@ class SimDisk:
 
     def timer(self) -> float:
         """The loop's time and, inside a piece of work, what the work so far would have taken."""
-        return anyio.current_time() + self._owed_seconds
+        return now() + self._owed_seconds
 
     def step(self, moment: Moment, path: str, seconds: float | None = None) -> None:
         """One more operation; the power may fail before it has any effect."""
@@ -162,7 +164,13 @@ class SimDisk:
         self.step("names", change.path)
         change.apply(self.entries)
         self._changes.append(change)
+        self._untold.append(change)
         self.name_changes += 1
+
+    def take_changes(self) -> list[Change]:
+        """The changes of names since the last time, in their order."""
+        taken, self._untold = self._untold, []
+        return taken
 
     def sync_names(self, directory: str) -> None:
         """Every change of a name in ``directory`` is durable from here on."""
@@ -180,17 +188,19 @@ class SimDisk:
     def cut(self, keep: float) -> SimDisk:
         """The volume after a power cut; ``keep`` 0.0 loses all that was not durable, 1.0 none."""
         left = SimDisk(self.chance.randrange(2**32))
-        entries = Names(self._durable)
+        names = self._durable.copy()
         for change in self._changes:
             if self.chance.random() < keep:
-                change.apply(entries)
-        reachable = {path: entry for path, entry in entries.items() if _reachable(path, entries)}
-        inodes: dict[int, Inode] = {}
-        for path, entry in reachable.items():
-            if entry is not None:
-                inodes.setdefault(id(entry), entry.after_cut(self.chance, keep))
-            left.entries[path] = None if entry is None else inodes[id(entry)]
-        left._durable = Names(left.entries)
+                change.apply(names)
+        names.drop_unreachable()
+        inodes: dict[Inode, Inode] = {}
+        for path, entry in names.items():
+            # What can lose nothing is the same: nobody writes through the dead disk any more.
+            if entry is not None and entry.can_lose:
+                if entry not in inodes:
+                    inodes[entry] = entry.after_cut(self.chance, keep)
+                names[path] = inodes[entry]
+        left.entries, left._durable = names, names.copy()
         left.modes, left.rotten = dict(self.modes), set(self.rotten)
         return left
 
@@ -201,10 +211,9 @@ class SimDisk:
         left._changes, left.modes, left.rotten = self._changes, self.modes, self.rotten
         return left
 
-    def durable_files(self) -> dict[str, bytes | bytearray]:
+    def durable_files(self) -> list[tuple[str, Inode]]:
         """What a power cut leaves at the least, by name."""
-        found = self._durable.items()
-        return {path: entry.durable for path, entry in found if entry is not None}
+        return [(path, entry) for path, entry in self._durable.items() if entry is not None]
 
     def flip_bit(self, path: str, bit: int) -> None:
         """Rot: one bit of ``path`` changes for good."""
@@ -246,11 +255,3 @@ class SimDisk:
     @property
     def taken_bytes(self) -> int:
         return sum(len(entry.written) for entry in self.entries.values() if entry is not None)
-
-
-def _reachable(path: str, entries: dict[str, Entry]) -> bool:
-    while path != "/":
-        path = parent(path)
-        if entries.get(path, path) is not None:
-            return False
-    return True

@@ -16,9 +16,8 @@ from gateway import seal
 from spool import frame
 from spool.segment import segment_base
 from tests.sim.disk import SimDisk
+from tests.sim.sectors import Inode
 from tests.sim.twists import name_of
-
-_WINDOW_BYTES: Final = 64 * 1024
 
 
 class _Chain(msgspec.Struct):
@@ -69,6 +68,7 @@ class DurableIndex:
         self._disk = disk
         self._root = root
         self._read_to: dict[str, int] = {}
+        self._read_at: dict[str, tuple[Inode, int]] = {}
         self._seen: tuple[int, int] | None = None
 
     def refresh(self) -> None:
@@ -78,18 +78,19 @@ class DurableIndex:
         if seen == self._seen:
             return
         self._seen = seen
-        for path, data in self._disk.durable_files().items():
-            if not path.startswith(self._root):
-                continue
-            parts = path[len(self._root) + 1 :].split("/")
-            base = segment_base(parts[-1])
-            if base is not None and len(parts) == 2:
-                self._read(path, parts[0], base, data)
+        for path, inode in self._disk.durable_files():
+            # The same file, and not synced since: most of what a crash loop leaves.
+            if path.startswith(self._root) and self._read_at.get(path) != (inode, inode.syncs):
+                self._read_at[path] = (inode, inode.syncs)
+                parts = path[len(self._root) + 1 :].split("/")
+                base = segment_base(parts[-1])
+                if base is not None and len(parts) == 2:
+                    self._read(path, parts[0], base, inode.durable)
 
     def holds(self, payload: bytes) -> bool:
         """Whether these bytes are durable, in whatever is left around them."""
-        files = self._disk.durable_files().items()
-        return any(payload in data for path, data in files if path.startswith(self._root))
+        files = self._disk.durable_files()
+        return any(payload in one.durable for path, one in files if path.startswith(self._root))
 
     def _read(self, path: str, instance: str, base: int, data: bytes | bytearray) -> None:
         at, rotten = self._read_to.get(path, frame.PAGE_BYTES), path in self._disk.rotten
@@ -123,8 +124,8 @@ def _records(
     """
     salt = frame.segment_salt(frame.instance_bytes(instance), base)
     while True:
-        window = bytes(data[at : at + _WINDOW_BYTES])
-        header = frame.decode_frame_header(window, 0, salt)
+        head = bytes(data[at : at + frame.FRAME_HEADER_BYTES])
+        header = frame.decode_frame_header(head, 0, salt)
         if header is None:
             found = frame.find_frame_header(bytes(data), at + 1, salt) if rotten else None
             if found is None:
@@ -133,7 +134,8 @@ def _records(
             continue
         if header.type != frame.TYPE_RECORD:
             return
-        body = window[header.body_offset : header.body_offset + header.body_bytes]
+        body_at = at + header.body_offset
+        body = bytes(data[body_at : body_at + header.body_bytes])
         start, at = at, at + header.end
         if len(body) == header.body_bytes and zlib.crc32(body, salt) == header.body_crc:
             yield _decoder.decode(body[4 : -seal.SIGNATURE_BYTES]), start, at

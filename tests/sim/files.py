@@ -58,7 +58,8 @@ class SimFile:
             disk.read_errors += 1
             raise OSError(errno.EIO, _TEXTS[errno.EIO])
         left = max(0, min(length, len(self._inode.written) - offset))
-        return bytes(self._inode.written[offset : offset + self._count(left)])
+        with memoryview(self._inode.written) as written:
+            return bytes(written[offset : offset + self._count(left)])
 
     def _count(self, whole: int) -> int:
         """How much of a write or read is done: mostly all, sometimes a part, or a single byte."""

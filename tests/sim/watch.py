@@ -62,7 +62,6 @@ class Watch:
         self._codes: Counter[str] = Counter()
         self.damaged_records: Callable[[], int] = lambda: 0
         self._damaged = 0
-        self._name_changes = -1
         self._grown = (-1, -1)
         self._life = life
         self._disk = disk
@@ -70,8 +69,10 @@ class Watch:
         self._bytes_max = bytes_max
         self._ledger = ledger
         self._central = central
-        self._segments: dict[str, Inode] = {}
-        self._counted: list[Inode] = []
+        self._files: dict[str, Inode] = {}
+        self._counted: dict[str, Inode] = {}
+        for path, entry in disk.entries.items():
+            self._note_file(path, entry)
 
     def answering(self, stream: SimStream, data: bytes) -> None:
         """Bytes leave for an agent."""
@@ -135,31 +136,35 @@ class Watch:
         if grown == self._grown:
             return
         self._grown = grown
-        taken = sum(len(entry.written) for entry in self._counted)
+        taken = sum(len(entry.written) for entry in self._counted.values())
         # A start that finds damage keeps a copy of it, room or not.
         if taken > self._bytes_max:
             self._ledger.violate("quota", f"{taken} bytes of at most {self._bytes_max}")
 
     def _note_deleted(self) -> None:
-        if self._disk.name_changes == self._name_changes:
-            return
-        self._name_changes = self._disk.name_changes
-        there = {
-            path: entry
-            for path, entry in self._disk.entries.items()
-            if entry is not None and path.startswith(self._root)
-        }
-        for path, entry in self._segments.items():
-            if path in there:
+        gone: dict[str, Inode] = {}
+        for change in self._disk.take_changes():
+            entry = self._files.pop(change.path, None)
+            self._counted.pop(change.path, None)
+            if entry is not None:
+                gone[change.path] = entry
+            if change.target:
+                self._note_file(change.target, entry)
+            else:
+                self._note_file(change.path, change.entry)
+        for path, entry in gone.items():
+            if path in self._files:
                 continue
             for record_id in segment_ids(path, entry.written):
                 if not self._central.keeps(record_id):
                     text = f"{path} is deleted, and {record_id} is not in the store"
                     self._ledger.violate("kept", text)
-        self._segments = there
-        self._counted = [
-            entry for path, entry in there.items() if "/quarantine/" not in path and _counts(path)
-        ]
+
+    def _note_file(self, path: str, entry: Inode | None) -> None:
+        if entry is not None and path.startswith(self._root):
+            self._files[path] = entry
+            if "/quarantine/" not in path and _counts(path):
+                self._counted[path] = entry
 
     def _note_alarm(self) -> None:
         """The alarm of damage counts for those instances of which something is in quarantine."""
