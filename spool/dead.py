@@ -122,7 +122,8 @@ class DeadInstance:
         self.bases = [base for name in names if (base := segment_base(name)) is not None]
         for base_seq in self.bases:
             self._refuse_newer(files, base_seq)
-        self._refuse_foreign(files)
+        if self.bases:
+            self._refuse_foreign(files)
         for name in names:
             if name.endswith(".tmp"):
                 remove_if_there(files, f"{self.directory}/{name}")
