@@ -6,6 +6,7 @@ Owns: a record log that keeps nothing. Refuses: being shipped; the wheel does no
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import anyio
@@ -23,11 +24,13 @@ from sidecar.parts import Parts
 
 
 class _Nothing:
+    receipts: Sequence[Receipt] = ()
+
     def release(self) -> None:
         return None
 
-    async def wait(self) -> list[Receipt]:
-        return []
+    async def wait(self) -> Sequence[Receipt]:
+        return self.receipts
 
 
 class ForgetfulLog:

@@ -149,7 +149,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     """Where a route may send a call: one endpoint in one region, with one credential.
 
     ``base_path`` is put before what follows the route's prefix. ``credential_id`` names an entry
-    of the credentials configuration; None sends none.
+    of the credentials configuration; None sends none. ``gateway``: another one of ours stands
+    there, and is told which decision the call comes from.
     """
 
     name: str
@@ -159,6 +160,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True):
     base_path: str
     region: str
     credential_id: str | None
+    gateway: bool = False
 
 
 class Route(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from gateway import headers, limits
 from gateway.call import Upstream
 from gateway.decide import Permit
 from gateway.errors import TurnAway, UpstreamFailed
+from gateway.lineage import PARENT_HEADER, hops_from
 from gateway.ports import Commit, Reservation
 from gateway.record import Attempt
 from gateway.recording import Finding
@@ -176,13 +177,22 @@ class Forwarding:
             content_length: int | None = len(body)
         else:
             content_length = None if head.chunked else head.content_length or 0
-        extra = context.world.credentials(upstream.credential_id)
+        extra = context.world.credentials(upstream.credential_id) + self._parent(upstream)
         return OutgoingRequest(
             method=head.method,
             target=upstream_target(context.route, upstream, head),
             headers=headers.outgoing_headers(head, context.route.request_headers, extra),
             content_length=content_length,
         )
+
+    def _parent(self, upstream: Upstream) -> headers.Headers:
+        """The link to our decision, for another gateway. It is made for bytes that are known, so
+        a streamed upload has none. Of a batch it names the first decision."""
+        if not upstream.gateway or self._body is None:
+            return ()
+        hops = hops_from(self._known.parent)
+        value = self._context.world.parent_header(self._commit.receipts[0], self._body, hops)
+        return () if value is None else ((PARENT_HEADER, value),)
 
     async def _send_body(self, call: UpstreamCall) -> None:
         if self._body is None:

@@ -1,8 +1,9 @@
 """Where a call came from, as its headers say: W3C trace context and a gateway in front of us.
 
-Owns: the trace id that a record keeps, and checking ``X-Gatepost-Parent``, the signed link to
-the decision of a gateway in front. Refuses: following a link that does not verify under our
-root; it is recorded as ``claimed:`` and counts for nothing.
+Owns: the trace id that a record keeps, and ``X-Gatepost-Parent``, the signed link to the decision
+of a gateway in front: checking the one that came, making the one for a gateway behind us. Refuses:
+following a link that does not verify under our root; it is recorded as ``claimed:`` and counts
+for nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from gateway import documents, limits, record, seal
 from gateway.call import Head
 from gateway.documents import Envelope, KeyCert, ParentLink
 from gateway.errors import DocumentInvalid, TurnAway
-from gateway.timestamp import time_micros
+from gateway.ports import Receipt
+from gateway.seal import Signer
+from gateway.timestamp import time_micros, time_text
 
 PARENT_HEADER: Final = "x-gatepost-parent"
 _TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -39,6 +42,41 @@ def trace_of(head: Head) -> str | None:
     """The ``traceparent`` (W3C Trace Context level 1), or None where it is absent or malformed."""
     value = head.headers.get("traceparent")
     return value if value is not None and _TRACEPARENT.fullmatch(value) else None
+
+
+def parent_header(
+    receipt: Receipt,
+    body: bytes,
+    hops: int,
+    *,
+    instance: str,
+    signer: Signer,
+    certificate: Envelope,
+    wall_us: int,
+) -> str:
+    """The value of ``X-Gatepost-Parent`` on a request with ``body``: what led to it is ``receipt``.
+
+    ``hops``: how many gateways the call has passed, this one included. ``certificate``: of
+    ``signer``'s key for ``instance``, in its window at ``wall_us``.
+    """
+    link = ParentLink(
+        id=receipt.id,
+        instance=instance,
+        seq=receipt.seq,
+        record_hash=receipt.hash,
+        request_sha256=seal.sha256_text(body),
+        time=time_text(wall_us),
+        hops=hops,
+    )
+    header = ParentHeader(
+        link=signer.sign_document(documents.PARENT, link), certificate=certificate
+    )
+    return base64.urlsafe_b64encode(msgspec.json.encode(header)).decode().rstrip("=")
+
+
+def hops_from(parent: record.Parent | str | None) -> int:
+    """The hops of a link that we make for a call with this ``parent``: a claim counts for none."""
+    return parent.hops + 1 if isinstance(parent, record.Parent) else 1
 
 
 class Lineage:

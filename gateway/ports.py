@@ -10,7 +10,7 @@ the simulated one inline, because a worker thread is invisible to a virtual cloc
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -140,7 +140,7 @@ class Dialer(Protocol):
 
 
 class Receipt(msgspec.Struct, frozen=True):
-    """A record is durable on this disk."""
+    """A record's place in its chain, which it has from the moment it is submitted."""
 
     id: str
     seq: int
@@ -173,9 +173,13 @@ class RecordLog(Protocol):
 
 
 class Commit(Protocol):
-    """Records on their way to the disk."""
+    """Records on their way to the disk. ``receipts``: what they are called there, in their
+    order; they are durable once ``wait`` has returned."""
 
-    async def wait(self) -> list[Receipt]:
+    @property
+    def receipts(self) -> Sequence[Receipt]: ...
+
+    async def wait(self) -> Sequence[Receipt]:
         """Return once they are durable (fsynced). Raises TurnAway (``disk_failed``)."""
 
 

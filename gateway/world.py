@@ -13,7 +13,7 @@ from gateway.call import CallView, Head, Label, Peer, Principal, Route, Segment
 from gateway.classify.classifier import Analysis
 from gateway.inflight import Admission, InFlight
 from gateway.lineage import Lineage
-from gateway.ports import RecordLog, WallClock
+from gateway.ports import Receipt, RecordLog, WallClock
 from gateway.rate import KeyedBuckets
 from gateway.record import Decision
 from gateway.recording import Scribe
@@ -31,7 +31,9 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     ``analyse`` tells what stands where in any texts, for redaction. ``pseudonym_key``: None where
     none is configured. ``decided``: told of each submitted decision, for
     counters and onlookers. ``report``: an unexpected fault, for the log. ``overhead_header``:
-    whether answers say how much time they spent here.
+    whether answers say how much time they spent here. ``parent_header``: the signed link to a
+    decision of ours for a request with these bytes after so many hops (``lineage.parent_header``);
+    None while our key has no certificate that another gateway would believe.
     """
 
     routes: RouteTable
@@ -49,6 +51,7 @@ class World(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: InFlight
     clock: WallClock
     lineage: Lineage
+    parent_header: Callable[[Receipt, bytes, int], str | None]
     identity_failures: KeyedBuckets[str]
     denials: KeyedBuckets[str]
     report: Callable[[str, BaseException], None]

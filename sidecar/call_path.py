@@ -76,6 +76,7 @@ class CallPath:
             in_flight=parts.in_flight,
             clock=parts.outside.clock,
             lineage=Lineage(parts.issuer_keys),
+            parent_header=parts.instance.parent_header,
             identity_failures=KeyedBuckets(
                 limits.IDENTITY_FAILURES_PER_SECOND_MAX,
                 limits.IDENTITY_FAILURES_PER_SECOND_MAX,

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import anyio
 
-from gateway import documents, seal
+from gateway import documents, lineage, seal
 from gateway.documents import Envelope, KeyCert, LogSeen, RequestOf
 from gateway.identifier import INSTANCE_BYTES, instance_id
-from gateway.ports import Entropy, WallClock
+from gateway.ports import Entropy, Receipt, WallClock
 from gateway.signed_request import sign_request
 from gateway.timestamp import time_micros
 
@@ -80,6 +80,21 @@ class Instance:
             now_us=self._clock.wall_us(),
             of=of,
             log_seen=log_seen,
+        )
+
+    def parent_header(self, receipt: Receipt, body: bytes, hops: int) -> str | None:
+        """``lineage.parent_header`` of this instance; None while its key is not certified."""
+        now_us = self._clock.wall_us()
+        if self.certificate_envelope is None or self.uncertified_seconds(now_us) > 0:
+            return None
+        return lineage.parent_header(
+            receipt,
+            body,
+            hops,
+            instance=self.id,
+            signer=self.signer,
+            certificate=self.certificate_envelope,
+            wall_us=now_us,
         )
 
     def sign_document(self, payload_type: str, document: documents.Document) -> Envelope:

@@ -39,6 +39,10 @@ class UpstreamSettings(Section, frozen=True, kw_only=True):
     url: Annotated[str, Meta(description="http(s)://host[:port][/base path]")]
     region: Annotated[Name, Meta(description="Where it computes; policy may ask for it.")]
     credential: Annotated[Name | None, Meta(description="An `id` of `[[credentials]]`.")] = None
+    gateway: Annotated[
+        bool,
+        Meta(description="A gateway of the same root: it is told our decision (operations)."),
+    ] = False
 
     def __post_init__(self) -> None:
         parse_upstream_url(self.url)
@@ -150,4 +154,5 @@ def _upstream(entry: UpstreamSettings) -> Upstream:
         base_path=address.base_path,
         region=entry.region,
         credential_id=entry.credential,
+        gateway=entry.gateway,
     )

@@ -6,6 +6,8 @@ deciding whether there is room (``quota.py``).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import anyio
 
 from gateway import limits
@@ -64,17 +66,17 @@ class Batch:
 class SpoolCommit:
     """Records on their way to the disk; see ``gateway.ports.Commit``."""
 
-    __slots__ = ("_batch", "_receipts")
+    __slots__ = ("_batch", "receipts")
 
     def __init__(self, batch: Batch, receipts: list[Receipt]) -> None:
         self._batch = batch
-        self._receipts = receipts
+        self.receipts: Sequence[Receipt] = receipts
 
-    async def wait(self) -> list[Receipt]:
+    async def wait(self) -> Sequence[Receipt]:
         """Return once the records are durable. Raises TurnAway (``disk_failed``)."""
         batch = self._batch
         if not batch.done.is_set():
             await batch.done.wait()
         if batch.failure is not None:
             raise TurnAway("disk_failed", batch.failure)
-        return self._receipts
+        return self.receipts

@@ -12,7 +12,7 @@ kernel may have marked the pages clean, and a second sync would report a success
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final
 
@@ -246,7 +246,7 @@ class Spool:
         self._last_kind = draft.kind
         return Receipt(id=sealed.id, seq=sealed.seq, hash=sealed.hash)
 
-    async def commit(self, reservation: Reservation, *drafts: Record) -> list[Receipt]:
+    async def commit(self, reservation: Reservation, *drafts: Record) -> Sequence[Receipt]:
         """``submit``, then wait. A cancelled caller gives up waiting; the records are written."""
         return await self.submit(reservation, *drafts).wait() if drafts else []
 

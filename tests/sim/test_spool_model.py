@@ -157,7 +157,7 @@ async def _life(model: Model, disk: SimDisk, number: int, *, heal: bool) -> None
                 continue
             record = draft(f"{number}-{call}", model.chance.randrange(300, 15_000))
             commit = spool.submit(reservation, record)
-            (receipt,) = commit._receipts
+            (receipt,) = commit.receipts
             model.submitted.add(receipt.hash)
             with anyio.move_on_after(0 if model.chance.random() < 0.2 else 60):
                 await commit.wait()

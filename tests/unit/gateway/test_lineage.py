@@ -14,11 +14,25 @@ from hypothesis import strategies as st
 from gateway import documents, limits
 from gateway.documents import Envelope, KeyCert, ParentLink
 from gateway.errors import TurnAway
-from gateway.lineage import PARENT_HEADER, Lineage, ParentHeader, trace_of
+from gateway.lineage import PARENT_HEADER, Lineage, ParentHeader, parent_header, trace_of
+from gateway.ports import Receipt
 from gateway.record import Parent
-from gateway.seal import Signer, sha256_text
+from gateway.routes import RouteTable
+from gateway.seal import Signer, record_hash, record_pae, sha256_text
+from gateway.timestamp import time_micros
+from spool import read
 from tests import specimens
-from tests.unit.gateway.world_builder import CHAT, chat, head_of, serve_one
+from tests.sim.files import SimFiles
+from tests.unit.gateway.world_builder import (
+    CHAT,
+    Place,
+    Served,
+    chat,
+    head_of,
+    route,
+    serve_one,
+    upstream,
+)
 
 BODY = chat()
 LINK = ParentLink(
@@ -150,6 +164,89 @@ def test_too_many_hops_are_turned_away_and_not_forwarded() -> None:
     served = serve_one(head, BODY, prepare=lambda place: place.change(lineage=LINEAGE))
     assert (served.application.status, served.code) == (400, "malformed_request")
     assert (served.place.far.calls, served.place.records()) == ([], [])
+
+
+# -- a gateway behind us ---------------------------------------------------------------------
+
+
+def link_to(receipt: Receipt, body: bytes, hops: int) -> str:
+    return parent_header(
+        receipt,
+        body,
+        hops,
+        instance=specimens.INSTANCE,
+        signer=specimens.SIGNER,
+        certificate=specimens.CERTIFICATE,
+        wall_us=time_micros(specimens.T1),
+    )
+
+
+def before_a_gateway(place: Place) -> None:
+    behind = msgspec.structs.replace(upstream("gateway"), gateway=True)
+    paths = [route("openai", "openai", behind), route("drop", "http", behind, opaque_upload=True)]
+    place.change(routes=RouteTable(paths), lineage=LINEAGE, parent_header=link_to)
+
+
+def told(served: Served) -> Parent | str | None:
+    """What the gateway behind makes of the header that it got, or None without one."""
+    (call,) = served.place.far.calls
+    value = dict(call.request.headers).get(PARENT_HEADER)
+    return None if value is None else parent(value, bytes(call.received))
+
+
+def test_a_gateway_behind_is_told_of_our_decision_in_a_link_that_it_believes() -> None:
+    served = serve_one(head_of("/openai/v1/chat/completions"), BODY, prepare=before_a_gateway)
+    link = told(served)
+    assert isinstance(link, Parent)
+    assert (link.id, link.instance, link.hops) == (served.decision.id, specimens.INSTANCE, 1)
+    (spooled,) = (
+        one
+        for one in read.records(SimFiles(served.place.disk), served.place.spool.directory)
+        if one.leading.id == served.decision.id
+    )
+    framed = record_pae(spooled.payload)
+    assert link.seq == spooled.seq
+    assert link.record_hash == record_hash(framed, spooled.signature)
+
+
+def test_a_link_counts_the_gateways_before_us() -> None:
+    head = head_of("/openai/v1/chat/completions", x_gatepost_parent=linked(hops=2))
+    link = told(serve_one(head, BODY, prepare=before_a_gateway))
+    assert isinstance(link, Parent)
+    assert link.hops == 3
+
+
+def test_a_claim_counts_for_no_gateway() -> None:
+    head = head_of("/openai/v1/chat/completions", x_gatepost_parent="anything")
+    link = told(serve_one(head, BODY, prepare=before_a_gateway))
+    assert isinstance(link, Parent)
+    assert link.hops == 1
+
+
+def test_who_is_no_gateway_is_told_nothing() -> None:
+    def plainly(place: Place) -> None:
+        before_a_gateway(place)
+        place.change(routes=RouteTable([route("openai", "openai")]))
+
+    served = serve_one(head_of("/openai/v1/chat/completions"), BODY, prepare=plainly)
+    assert served.application.status == 200
+    assert told(served) is None
+
+
+def test_no_link_is_made_for_bytes_that_are_not_known_yet() -> None:
+    served = serve_one(head_of("/drop/file"), b"abc", prepare=before_a_gateway)
+    assert served.application.status == 200
+    assert told(served) is None
+
+
+def test_no_link_is_sent_while_the_key_is_not_certified() -> None:
+    def uncertified(place: Place) -> None:
+        before_a_gateway(place)
+        place.change(parent_header=lambda receipt, body, hops: None)
+
+    served = serve_one(head_of("/openai/v1/chat/completions"), BODY, prepare=uncertified)
+    assert served.application.status == 200
+    assert told(served) is None
 
 
 # -- trace -----------------------------------------------------------------------------------

@@ -249,6 +249,7 @@ class Place:
             in_flight=self.in_flight,
             clock=self.clock,
             lineage=Lineage(lambda: role_keys(publisher().newest_root, "issuer").keys),
+            parent_header=lambda receipt, body, hops: None,
             identity_failures=KeyedBuckets(limits.IDENTITY_FAILURES_PER_SECOND_MAX, 20, 64),
             denials=KeyedBuckets(limits.DENIALS_PER_SECOND_MAX, limits.DENIALS_BURST_MAX, 64),
             report=lambda event, error: self.faults.append((event, error)),

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import base64
+
 import msgspec
 import pytest
 
 from gateway import documents, seal
 from gateway.errors import DocumentInvalid
+from gateway.lineage import ParentHeader
+from gateway.ports import Receipt
 from gateway.signed_request import check_request, read_header
 from gateway.timestamp import time_text
 from sidecar.instance import Instance
 from tests.sim.clock import EPOCH_US
 from tests.sim.entropy import SeededEntropy
-from tests.specimens import CERTIFICATE, KEY_CERT
+from tests.specimens import CERTIFICATE, HASH, KEY_CERT
 from tests.unit.sidecar.hand_clock import HandClock
 
 SECOND_US = 1_000_000
@@ -107,3 +111,29 @@ def test_documents_are_signed_by_the_key_in_force(instance: Instance) -> None:
     assert instance.signer is not before
     signed = instance.sign_document(documents.KEY_CERT, KEY_CERT)
     assert signed.signatures[0].keyid == instance.signer.kid
+
+
+RECEIPT = Receipt(id="019a0c6e-9d00-7abc-8def-012345678900", seq=3, hash=HASH)
+
+
+def test_a_link_to_its_decisions_is_made_while_its_key_is_certified_and_not_otherwise(
+    instance: Instance, clock: HandClock
+) -> None:
+    assert instance.parent_header(RECEIPT, b"{}", 1) is None
+    end_us = EPOCH_US + 60 * SECOND_US
+    certify(instance, end_us)
+    value = instance.parent_header(RECEIPT, b"{}", 2)
+    assert value is not None
+    made = msgspec.json.decode(
+        base64.urlsafe_b64decode(value + "=" * (-len(value) % 4)), type=ParentHeader
+    )
+    keys = {instance.signer.kid: instance.signer.public}
+    link = documents.decode_exact(
+        seal.open_envelope(made.link, documents.PARENT, keys), documents.ParentLink
+    )
+    assert (link.id, link.seq, link.record_hash, link.hops) == (RECEIPT.id, 3, HASH, 2)
+    assert (link.instance, link.time) == (instance.id, time_text(clock.now_us))
+    assert link.request_sha256 == seal.sha256_text(b"{}")
+    assert made.certificate == CERTIFICATE
+    clock.now_us = end_us + SECOND_US
+    assert instance.parent_header(RECEIPT, b"{}", 1) is None
