@@ -51,9 +51,10 @@ fmt: $(INSTALLED)  ## format, and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-fuzz: $(INSTALLED)  ## mutated policy documents at the verifier, for long; EXAMPLES=200000
+fuzz: $(INSTALLED)  ## mutated policy documents and exports at their verifiers, for long; EXAMPLES=200000
 	GATEPOST_FUZZ_EXAMPLES=$(EXAMPLES) $(BIN)/pytest --timeout=0 \
-	    tests/unit/policy_cache/test_trusted_fuzz.py $(PYTEST_ARGS)
+	    tests/unit/policy_cache/test_trusted_fuzz.py tests/unit/gateway/test_evidence_fuzz.py \
+	    $(PYTEST_ARGS)
 
 test-system: $(INSTALLED)  ## tests that need root, namespaces or apt; a skip fails
 	GATEPOST_SKIPS_FAIL=1 $(BIN)/pytest -m system $(PYTEST_ARGS)
