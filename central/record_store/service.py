@@ -27,6 +27,7 @@ from central.record_store import (
     export,
     holes,
     instances,
+    pending,
     query,
     revocations,
     schema,
@@ -42,14 +43,15 @@ from central.record_store.ingest import Arrival, ingest
 from central.record_store.instances import InstanceItem
 from central.record_store.keyring import Keyring
 from central.record_store.logs import Log, Logbook, find_log
+from central.record_store.own_log import OwnLog
 from central.record_store.place import Looker, Place
 from central.record_store.published import PublishedLogs
 from central.record_store.query import Page, RecordDetail
 from central.record_store.reconcile import Reconciliation, reconcile
-from central.record_store.register import Register
 from central.record_store.revocations import RevokedLeaf
 from central.record_store.search import SearchAnswer, SearchRequest
 from central.record_store.senders import Authenticated, Call, authenticate
+from central.register import Register
 from gateway.documents import ChainHead, LogSeen
 from gateway.ports import Entropy, WallClock
 from gateway.revoking import Opened
@@ -57,6 +59,7 @@ from gateway.shipping import ChainHeadAnswer, ShipAnswer
 
 _logger: Final = logging.getLogger("gatepost.central")
 _CURSOR_KEY_BYTES: Final = 32
+_SERVICE: Final = "record_store"
 
 
 class IssuerAtHand(IssuerDesk, DigestDesk, Protocol):
@@ -93,8 +96,17 @@ class RecordStore:
         asked = witnesses.configured(config.witnesses)
         path = os.path.join(config.data_directory, "records.db")
         self.database = open_database(path, schema.SCHEMA, schema.VERSION, upgrades.UPGRADES)
+        own_log = OwnLog(_SERVICE, self._issuer_keys, self._logbook, clock)
         self.register = Register(
-            config, root_files, signer, self._logbook, self.database, clock, entropy, desk
+            config,
+            root_files,
+            signer,
+            own_log,
+            self.database,
+            clock,
+            entropy,
+            desk,
+            pending.take,
         )
         self.published = PublishedLogs(asked, self.database, clock, self.register.rest)
 
@@ -102,7 +114,11 @@ class RecordStore:
         """Sign for what an earlier start of this store signed under another key, and record what
         commands did meanwhile."""
         await self.database.write(self._logbook.sign_again)
-        await self.register.note_pending()
+        for place in await self.database.read(pending.places):
+            await self.register.go_on(place)
+
+    def _issuer_keys(self) -> dict[str, bytes]:
+        return self._root_files.role("issuer").keys
 
     async def aclose(self) -> None:
         """Seal the store's own chains; the database is closed by its own ``close``."""
@@ -134,7 +150,7 @@ class RecordStore:
         """Take in a batch. Raises Refused where the *request* is not acceptable; whatever is
         wrong with single records stands in the answer."""
         received_us = self._clock.wall_us()
-        issuer_keys = self._root_files.role("issuer").keys
+        issuer_keys = self._issuer_keys()
 
         def prepare(connection: sqlite3.Connection) -> tuple[Authenticated, Keyring]:
             known = authenticate(connection, call, self._config.audience, received_us)

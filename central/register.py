@@ -1,14 +1,15 @@
-"""The register: every act of a person is in the log before it is answered.
+"""The register: every act of a person is in a chain of the service before it is answered.
 
-Owns: which of the store's own chains an act goes to, when such a chain is drawn, certified, taken
-over and sealed. Refuses: what stands in one (``own_chain.py``).
+Owns: which of a service's own chains an act goes to, when such a chain is drawn, certified, taken
+over and sealed. Refuses: what stands in one (``own_chain.py``), and where it lies.
 
 A chain begins with the first act in its log. Another takes its place when two thirds of its
-certificate's life are over, and after an export of a whole log, which seals it: nothing of the
-store itself is open in what an auditor carries away. An export under a quorum is cut at what
-witnesses cosigned; so before they are asked, the chains are sealed as well. An issuer that is away
-delays an act by two seconds at most, and by none for half a minute after that; the chain is
-uncertified until it is back.
+certificate's life are over. The record store seals its chain with each export of a whole log:
+nothing of the store itself is open in what an auditor carries away. An export under a quorum is cut
+at what witnesses cosigned; so before they are asked, its chains are sealed as well. A service that
+runs apart seals its own when nobody acts for a while (``outbox``). An issuer that is away delays an
+act by two seconds at most, and by none for half a minute after that; the chain is uncertified until
+it is back.
 """
 
 from __future__ import annotations
@@ -29,9 +30,7 @@ from central.config import CentralConfig
 from central.database import Database
 from central.errors import Refused
 from central.keys import RootFiles
-from central.record_store import pending
-from central.record_store.logs import Logbook
-from central.record_store.own_chain import Chain, ChainWriter
+from central.own_chain import Chain, ChainWriter, Shelf
 from gateway import documents, limits, seal
 from gateway.errors import DocumentInvalid
 from gateway.identifier import INSTANCE_BYTES, instance_id
@@ -41,28 +40,36 @@ from gateway.timestamp import time_micros
 ResultT = TypeVar("ResultT")
 
 _log: Final = logging.getLogger("gatepost.central")
-_SERVICE: Final = "record_store"
 _DIGEST_KEY_BYTES: Final = 32
 _WAIT_SECONDS: Final = limits.ENROL_WAIT_MS / 1_000
 _RETRY_US: Final = 30 * 1_000_000
 
-_Place = tuple[str, str]
+Place = tuple[str, str]
+"""Tenant and region: of one log."""
+
+TakePending = Callable[[sqlite3.Connection, str, str], list[Act]]
+
+
+def _none_pending(_: sqlite3.Connection, _tenant: str, _region: str) -> list[Act]:
+    return []
 
 
 class Register:
     """``desk``: the issuer, or None where none is configured: then its chains are uncertified.
-    ``attesting``: the key that the root gives the store."""
+    ``attesting``: the key that the root gives the service. ``take_pending``: what is still to be
+    written of a (tenant, region), in order, and no longer is once the transaction commits."""
 
     def __init__(
         self,
         config: CentralConfig,
         root_files: RootFiles,
         attesting: seal.Signer,
-        logbook: Logbook,
+        shelf: Shelf,
         database: Database,
         clock: WallClock,
         entropy: Entropy,
         desk: IssuerDesk | None,
+        take_pending: TakePending = _none_pending,
     ) -> None:
         self._root_files = root_files
         self._attesting = attesting
@@ -70,26 +77,22 @@ class Register:
         self._clock = clock
         self._entropy = entropy
         self._desk = desk
-        self._chains: dict[_Place, Chain] = {}
-        self._locks: dict[_Place, anyio.Lock] = {}
-        self._ask_after_us: dict[_Place, int] = {}
-        self._writer = ChainWriter(
-            _SERVICE,
-            seal.sha256_text(msgspec.json.encode(config)),
-            lambda: root_files.role("issuer").keys,
-            logbook,
-            clock,
-            entropy,
-        )
+        self._take_pending = take_pending
+        self._chains: dict[Place, Chain] = {}
+        self._locks: dict[Place, anyio.Lock] = {}
+        self._ask_after_us: dict[Place, int] = {}
+        digest = seal.sha256_text(msgspec.json.encode(config))
+        self._writer = ChainWriter(shelf, digest, clock, entropy)
 
     async def note(self, act: Act) -> None:
         """Keep ``act``; it is durable when this returns. Raises Refused."""
         await self.note_doing(act, _nothing)
 
-    async def note_pending(self) -> None:
-        """Keep what commands did beside the service while it did not run. Raises Refused."""
-        for place in await self._database.read(pending.places):
-            await self._keep(place, [], _nothing, closing=False)
+    async def go_on(self, place: Place) -> Chain:
+        """The chain of ``place``, begun, with what was pending, and certified where there is an
+        issuer. Raises Refused."""
+        await self._keep(place, [], _nothing, closing=False)
+        return self._chains[place]
 
     async def note_doing(self, act: Act, work: Callable[[sqlite3.Connection], ResultT]) -> ResultT:
         """Keep ``act`` and do ``work`` in the same transaction. Raises Refused."""
@@ -116,7 +119,7 @@ class Register:
 
     async def _keep(
         self,
-        place: _Place,
+        place: Place,
         done: list[Act],
         work: Callable[[sqlite3.Connection], ResultT],
         *,
@@ -135,7 +138,7 @@ class Register:
                 self._writer.begin(connection, chain)
                 if late is not None:
                     self._writer.tell_certificate(connection, chain, late[0])
-                for act in (*pending.take(connection, *place), *done):
+                for act in (*self._take_pending(connection, *place), *done):
                     drafts = acts.drafts(act, self._writer.draw_id)
                     self._writer.append(connection, chain, drafts)
                 if closing:
@@ -152,7 +155,7 @@ class Register:
                 self._chains[place] = chain
             return result
 
-    async def _following(self, place: _Place, chain: Chain | None) -> Chain:
+    async def _following(self, place: Place, chain: Chain | None) -> Chain:
         """The chain to write in: ``chain``, or a fresh one."""
         now_us = self._clock.wall_us()
         if chain is not None and (chain.renew_us is None or now_us < chain.renew_us):

@@ -1,11 +1,12 @@
-"""One chain of the store itself, in which acts of people are recorded (topology ``central``).
+"""One chain of a central service itself, with acts of people in it (topology ``central``).
 
 Owns: what stands in such a chain (``start``, what was left of the one before, ``admin`` records, a
-late certificate in a ``heartbeat``, ``seal``) and appending to it in the caller's transaction.
-Refuses: when a chain begins and ends (``register.py``). A record of the store is taken in by
-the same steps as a daemon's: verified, judged, and a leaf of the log.
+late certificate in a ``heartbeat``, ``seal``) and signing it, record by record, in the caller's
+transaction. Refuses: when a chain begins and ends (``register.py``) and where its records lie: a
+``Shelf`` keeps them, in the log itself (``record_store/own_log.py``) or until the record store of
+another process has them (``outbox/shelf.py``).
 
-Where a chain stands is read from the table in each transaction, so that one that was rolled back
+Where a chain stands is read from the shelf in each transaction, so that one that was rolled back
 leaves no hole.
 """
 
@@ -13,16 +14,12 @@ from __future__ import annotations
 
 import base64
 import sqlite3
-from collections.abc import Callable, Iterable
-from typing import Final, TypedDict
+from collections.abc import Iterable, Sequence
+from typing import Final, Protocol, TypedDict
 
 import msgspec
 
 from central import certifying
-from central.errors import Refused
-from central.record_store import batch, certificates
-from central.record_store.ingest import Arrival, ingest
-from central.record_store.logs import Log, Logbook, hash_text
 from gateway import __version__, record, seal
 from gateway.documents import Counters, Envelope
 from gateway.identifier import RECORD_RANDOM_BYTES, record_id
@@ -34,7 +31,7 @@ _UNCOUNTED: Final = Counters(decisions={}, completions={}, turned_away={})
 
 
 class Chain(msgspec.Struct, kw_only=True):
-    """One instance of the store in one log: its key is in this process's memory alone.
+    """One instance of a service in one log: its key is in this process's memory alone.
 
     ``began_us``: when it was drawn; ``certificate``: None while no issuer certified it;
     ``renew_us``: when another one should take its place, None without a certificate.
@@ -58,22 +55,32 @@ class Head(msgspec.Struct, frozen=True):
     sealed: bool
 
 
+class Shelf(Protocol):
+    """Where the records of a service's chains lie; everything inside a write transaction."""
+
+    def head(self, connection: sqlite3.Connection, chain: Chain) -> Head | None:
+        """The newest record of ``chain``; None before its first."""
+
+    def predecessor(self, connection: sqlite3.Connection, chain: Chain) -> tuple[str, Head] | None:
+        """Instance and newest record of this service's last chain in the log of ``chain``."""
+
+    def begun(self, connection: sqlite3.Connection, chain: Chain) -> None:
+        """``chain`` has its start, and is the last one from here on."""
+
+    def keep(
+        self, connection: sqlite3.Connection, chain: Chain, records: Sequence[seal.Sealed]
+    ) -> None:
+        """Put ``records`` after what stands there. Raises Refused."""
+
+
 class ChainWriter:
-    """Appends to chains of one ``service``. ``config_digest``: of the process's configuration."""
+    """Appends to chains of one service. ``config_digest``: of the process's configuration."""
 
     def __init__(
-        self,
-        service: str,
-        config_digest: str,
-        issuer_keys: Callable[[], dict[str, bytes]],
-        logbook: Logbook,
-        clock: WallClock,
-        entropy: Entropy,
+        self, shelf: Shelf, config_digest: str, clock: WallClock, entropy: Entropy
     ) -> None:
-        self._service = service
+        self._shelf = shelf
         self._config_digest = config_digest
-        self._issuer_keys = issuer_keys
-        self._logbook = logbook
         self._clock = clock
         self._entropy = entropy
 
@@ -86,22 +93,17 @@ class ChainWriter:
 
         Inside a write transaction, as everything here.
         """
-        log = self._logbook.open(connection, chain.tenant, chain.region)
-        if head_of(connection, log, chain.instance) is not None:
+        if self._shelf.head(connection, chain) is not None:
             return
-        before = self._predecessor(connection, log)
+        before = self._shelf.predecessor(connection, chain)
         self._append(connection, chain, self._beginning(chain, before))
-        connection.execute(
-            "INSERT INTO own_instance (log, instance, service) VALUES (?,?,?)",
-            (log.log, chain.instance, self._service),
-        )
+        self._shelf.begun(connection, chain)
 
     def tell_certificate(
         self, connection: sqlite3.Connection, chain: Chain, envelope: Envelope
     ) -> None:
         """Write down a certificate that came after the start."""
-        log = self._logbook.open(connection, chain.tenant, chain.region)
-        head = head_of(connection, log, chain.instance)
+        head = self._shelf.head(connection, chain)
         assert head is not None, "begin comes first"
         heartbeat = record.Heartbeat(
             **self._leading(chain),
@@ -123,20 +125,10 @@ class ChainWriter:
 
     def end(self, connection: sqlite3.Connection, chain: Chain) -> None:
         """Seal ``chain``, if it ever began."""
-        log = self._logbook.open(connection, chain.tenant, chain.region)
-        head = head_of(connection, log, chain.instance)
+        head = self._shelf.head(connection, chain)
         if head is not None and not head.sealed:
             last = record.Seal(**self._leading(chain), kind="seal", counters=_UNCOUNTED)
             self._append(connection, chain, [last])
-
-    def _predecessor(self, connection: sqlite3.Connection, log: Log) -> tuple[str, Head] | None:
-        row = connection.execute(
-            "SELECT instance FROM own_instance WHERE log = ? AND service = ?"
-            " ORDER BY number DESC LIMIT 1",
-            (log.log, self._service),
-        ).fetchone()
-        head = None if row is None else head_of(connection, log, row[0])
-        return None if head is None else (row[0], head)
 
     def _beginning(self, chain: Chain, before: tuple[str, Head] | None) -> Iterable[record.Record]:
         clock = self._clock
@@ -186,29 +178,11 @@ class ChainWriter:
     def _append(
         self, connection: sqlite3.Connection, chain: Chain, drafts: Iterable[record.Record]
     ) -> None:
-        log = self._logbook.open(connection, chain.tenant, chain.region)
-        head = head_of(connection, log, chain.instance)
+        head = self._shelf.head(connection, chain)
         sealer = seal.Sealer(
             chain.signer, chain.instance, None if head is None else (head.seq, head.record_hash)
         )
-        keyring = certificates.keyring_of(connection, log.log, chain.instance, self._issuer_keys())
-        lines = [sealer.seal(draft).envelope_line() for draft in drafts]
-        answer = ingest(
-            connection,
-            Arrival(
-                tenant=chain.tenant,
-                region=chain.region,
-                sender=chain.instance,
-                instance=chain.instance,
-                items=batch.read_batch(lines, keyring, chain.tenant, chain.region, None),
-                keyring=keyring,
-                received_us=self._clock.wall_us(),
-                log_seen=None,
-            ),
-            self._logbook,
-        )
-        if answer.exceptions:
-            raise Refused("storage_failed", "the store does not take its own record")
+        self._shelf.keep(connection, chain, [sealer.seal(draft) for draft in drafts])
 
 
 class _Leading(TypedDict):
@@ -219,13 +193,3 @@ class _Leading(TypedDict):
     tenant: str
     region: str
     chain: record.Chain
-
-
-def head_of(connection: sqlite3.Connection, log: Log, instance: str) -> Head | None:
-    """Where the chain of ``instance`` stands in ``log``; None before its first record."""
-    row = connection.execute(
-        "SELECT head_seq, head_hash, sealed_seq FROM instance"
-        " WHERE log = ? AND instance = ? AND head_seq >= 0",
-        (log.log, instance),
-    ).fetchone()
-    return None if row is None else Head(row[0], hash_text(row[1]), row[2] is not None)
