@@ -1,7 +1,7 @@
 """What a person does at a central service: the form in which it becomes an ``admin`` record.
 
-Owns: ``Act``, its bounds, and turning it into drafts. Refuses: keeping them (the record store
-does, in a chain of its own) and judging who may act (``people.py``).
+Owns: ``Act``, its bounds, and turning it into drafts. Refuses: keeping them (``register.py`` does,
+in a chain of the service's own) and judging who may act (``people.py``).
 """
 
 from __future__ import annotations

@@ -29,7 +29,8 @@ from central.database import Database, OpenDatabase
 from central.described import COMPONENTS
 from central.issuer import api as issuer_api
 from central.issuer.service import Issuer
-from central.keys import RootFiles
+from central.keys import RootFiles, read_signer
+from central.outbox.service import Outbox
 from central.people import People
 from central.policy_service import api as policy_api
 from central.policy_service.service import PolicyService
@@ -81,21 +82,24 @@ def build(
             desk = issuer or _remote_issuer(config)
             store = RecordStore(config, root_files, people, clock, entropy, open_database, desk)
             services["record_store"] = store
-            if issuer is not None:
-                issuer.note = store.note
             opened.callback(store.database.close)
             handlers += record_api.HANDLERS
             handlers += log_api.HANDLERS
+        outbox = _outbox(config, root_files, issuer, clock, entropy, open_database)
+        if outbox is not None:
+            opened.callback(outbox.database.close)
+        register = store or outbox
+        note = None if register is None else register.note
+        if issuer is not None and note is not None:
+            issuer.note = note
         if "policy" in config.services:
-            note = None if store is None else store.note
             policy = PolicyService(config, root_files, people, clock, open_database, note)
             services["policy_service"] = policy
             opened.callback(policy.database.close)
             handlers += policy_api.HANDLERS
         if issuer is not None or store is not None:
             handlers.append(revocations.handler(config, root_files, issuer, store))
-        databases = [service.database for service in services.values()]
-        handlers.append(_readyz(databases, store, one_operator=config.one_operator))
+        handlers.append(_readyz(services, store, outbox, one_operator=config.one_operator))
         # From here on the application's own end closes the databases.
         opened.pop_all()
     return web.CentralApp(
@@ -104,7 +108,7 @@ def build(
         exception_handlers=web.EXCEPTION_HANDLERS,
         # The process decides where logs go; a framework that configures the root logger does not.
         logging_config=None,
-        lifespan=[_lifespan(services)],
+        lifespan=[_lifespan(services, outbox)],
         openapi_config=OpenAPIConfig(
             title="Gatepost central services",
             version=__version__,
@@ -120,6 +124,27 @@ def _remote_issuer(config: CentralConfig) -> RemoteIssuer | None:
         return None
     dialer = AnyioDialer(ca_file=config.issuer_ca_file, any_address=True)
     return RemoteIssuer(CentralService(config.issuer_url, dialer))
+
+
+def _outbox(
+    config: CentralConfig,
+    root_files: RootFiles,
+    issuer: Issuer | None,
+    clock: WallClock,
+    entropy: Entropy,
+    open_database: OpenDatabase,
+) -> Outbox | None:
+    """Where acts are kept and sent from, if the record store is another process."""
+    if config.record_store_url is None:
+        return None
+    if issuer is not None:
+        attesting = read_signer(config.keys.issuer, "issuer")
+    else:
+        attesting = read_signer(config.keys.policy_head, "policy_head")
+    desk = issuer or _remote_issuer(config)
+    assert desk is not None, "checked with the configuration"
+    dialer = AnyioDialer(ca_file=config.record_store_ca_file, any_address=True)
+    return Outbox(config, root_files, attesting, desk, dialer, clock, entropy, open_database)
 
 
 def _provide(service: Service) -> Provide:
@@ -138,8 +163,16 @@ class Ready(msgspec.Struct, frozen=True):
 
 
 def _readyz(
-    databases: list[Database], store: RecordStore | None, *, one_operator: bool
+    services: dict[str, Service],
+    store: RecordStore | None,
+    outbox: Outbox | None,
+    *,
+    one_operator: bool,
 ) -> HTTPRouteHandler:
+    databases = [service.database for service in services.values()]
+    if outbox is not None:
+        databases.append(outbox.database)
+
     @get("/readyz", include_in_schema=False)
     async def readyz() -> Response[bytes]:
         """Every database answers."""
@@ -147,13 +180,15 @@ def _readyz(
             await database.read(lambda connection: connection.execute("SELECT 1").fetchone())
         behind = store is not None and await store.any_behind()
         alarms = ["log_behind"] if behind else []
+        if outbox is not None:
+            alarms += await outbox.alarms()
         return web.answer(msgspec.json.encode(Ready(True, one_operator, alarms)))
 
     return readyz
 
 
 def _lifespan(
-    services: dict[str, Service],
+    services: dict[str, Service], outbox: Outbox | None
 ) -> Callable[[Litestar], contextlib.AbstractAsyncContextManager[None]]:
     @contextlib.asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
@@ -164,8 +199,12 @@ def _lifespan(
                 for service in services.values():
                     if isinstance(service, RecordStore):
                         tasks.start_soon(service.published.push_checkpoints)
+                if outbox is not None:
+                    tasks.start_soon(outbox.run)
                 yield
                 tasks.cancel_scope.cancel()
+            if outbox is not None:
+                await outbox.aclose()
             for service in services.values():
                 if isinstance(service, RecordStore):
                     await service.aclose()
@@ -174,6 +213,8 @@ def _lifespan(
                 if isinstance(service, Issuer):
                     await service.aclose()
                 service.database.close()
+            if outbox is not None:
+                outbox.database.close()
 
     return lifespan
 

@@ -143,11 +143,13 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     is the operator's own. ``require_offline_root``: start only if the newest root says that its
     keys are held offline, not if one operator holds them all. ``log_host`` begins every log
     origin. ``operator_region``: where what concerns no tenant is recorded, under the tenant
-    ``_operator``. ``issuer_url``: where the record
-    store gets certificates for its own chains if the issuer is another process, and digests for
-    searches: https, or http on this machine. ``issuer_ca_file``: the authorities of its https, in
-    PEM, null for the system's. ``port``: null is 4143, 4144 for the record store alone and 4145
-    for the issuer alone; 0 picks a free one.
+    ``_operator``. ``issuer_url``: where a
+    service gets certificates for its own chains if the issuer is another process, and the record
+    store digests for searches: https, or http on this machine. ``issuer_ca_file``: the authorities
+    of its https, in PEM, null for the system's. ``record_store_url``: where an issuer or policy
+    service that runs apart from the record store sends what people did at it; null keeps that in
+    its own database and nowhere else. ``record_store_ca_file``: as ``issuer_ca_file``. ``port``:
+    null is 4143, 4144 for the record store alone and 4145 for the issuer alone; 0 picks a free one.
     """
 
     data_directory: str = msgspec.field(
@@ -165,6 +167,8 @@ class CentralConfig(_Section, frozen=True, kw_only=True):
     operator_region: str = "central"
     issuer_url: str | None = None
     issuer_ca_file: str | None = None
+    record_store_url: str | None = None
+    record_store_ca_file: str | None = None
     keys: KeyFiles = msgspec.field(default_factory=KeyFiles)
     policy: PolicySettings = msgspec.field(default_factory=PolicySettings)
     issuer: IssuerSettings = msgspec.field(default_factory=IssuerSettings)
@@ -249,6 +253,7 @@ def check(config: CentralConfig) -> None:
                 f"issuer_url: {config.issuer_url!r} is plain HTTP to another machine: who listens "
                 "on the way reads tokens of people and what they search for; use https"
             )
+    _check_record_store(config)
     if _NAME.fullmatch(config.operator_region) is None:
         raise ConfigInvalid(f"operator_region does not match {vocabulary.NAME_PATTERN}")
     for host in config.hosts:
@@ -264,6 +269,23 @@ def check(config: CentralConfig) -> None:
             )
     _check_workloads(config)
     _check_times(config)
+
+
+def _check_record_store(config: CentralConfig) -> None:
+    url = config.record_store_url
+    if url is None:
+        return
+    if "records" in config.services:
+        raise ConfigInvalid("record_store_url: the record store runs in this process; leave it out")
+    if parse_service_url(url).readable_on_the_way:
+        raise ConfigInvalid(
+            f"record_store_url: {url!r} is plain HTTP to another machine: who listens on the way "
+            "reads what people did; use https"
+        )
+    if config.issuer_url is None and "issuer" not in config.services:
+        raise ConfigInvalid(
+            "record_store_url: name issuer_url too: without a certificate the store takes nothing"
+        )
 
 
 def _check_keys(config: CentralConfig) -> None:
@@ -365,7 +387,8 @@ def _anchored(config: CentralConfig, path: Callable[[str], str]) -> CentralConfi
         ),
         data_directory=path(config.data_directory),
         roots_directory=path(config.roots_directory),
-        issuer_ca_file=None if config.issuer_ca_file is None else path(config.issuer_ca_file),
+        issuer_ca_file=optional(config.issuer_ca_file),
+        record_store_ca_file=optional(config.record_store_ca_file),
         keys=KeyFiles(**keys),
         witnesses=msgspec.structs.replace(
             config.witnesses,

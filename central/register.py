@@ -88,6 +88,15 @@ class Register:
         """Keep ``act``; it is durable when this returns. Raises Refused."""
         await self.note_doing(act, _nothing)
 
+    def chain(self, place: Place) -> Chain | None:
+        """The chain of ``place`` that is open, if one is."""
+        return self._chains.get(place)
+
+    @property
+    def has_chains(self) -> bool:
+        """Whether a chain is open."""
+        return bool(self._chains)
+
     async def go_on(self, place: Place) -> Chain:
         """The chain of ``place``, begun, with what was pending, and certified where there is an
         issuer. Raises Refused."""

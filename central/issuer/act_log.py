@@ -1,8 +1,8 @@
-"""Acts of people at an issuer that runs without a record store.
+"""Acts of people at an issuer that knows no record store.
 
 Owns: keeping them in the issuer's own database, each as one JSON document. Refuses: proof: only
-the record store's ``admin`` records are in a log; where it runs in the same process they are
-written there instead.
+``admin`` records are in a log. With a record store in the same process, or a ``record_store_url``,
+they are written instead.
 """
 
 from __future__ import annotations

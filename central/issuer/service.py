@@ -27,11 +27,15 @@ from gateway.errors import ConfigInvalid, DocumentInvalid
 from gateway.ports import Entropy, WallClock
 from gateway.revoking import Opened
 
+SERVICE_ROLES: Final = ("issuer", "log", "policy_head")
+"""Roles of the root whose keys central services hold: each attests the chains of its service."""
+
 _log: Final = logging.getLogger("gatepost.central")
 
 
 class Issuer:
-    """``note``: where acts of people are kept; the record store's, where it is in this process.
+    """``note``: where acts of people are kept: the record store's, where it is in this process, or
+    the outbox's; without either a table of its own.
 
     Raises ConfigInvalid for a key that the root does not name and for unusable hosts.
     """
@@ -50,7 +54,9 @@ class Issuer:
             raise ConfigInvalid("keys.digest_wrap: the issuer keeps digest keys under it")
         self._wrap_key = read_secret(config.keys.digest_wrap, "digest_wrap")
         self._config = config
-        self._log_keys = list(root_files.role("log").keys.values())
+        self._service_keys = {
+            public for role in SERVICE_ROLES for public in root_files.role(role).keys.values()
+        }
         self._clock = clock
         self._enrolments = Enrolments(config, signer, self._wrap_key, clock, entropy)
         self._people = People(config)
@@ -64,11 +70,11 @@ class Issuer:
         await self._workloads.aclose()
 
     async def start(self) -> None:
-        """Register the configured hosts and the record store. Raises ConfigInvalid."""
+        """Register the configured hosts and the central services. Raises ConfigInvalid."""
         now_us = self._clock.wall_us()
 
         def seed(connection: sqlite3.Connection) -> list[tuple[str, str]]:
-            attestors.seed_services(connection, self._log_keys, now_us)
+            attestors.seed_services(connection, self._service_keys, now_us)
             return attestors.seed_hosts(connection, self._config, now_us)
 
         try:

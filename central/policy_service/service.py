@@ -53,7 +53,8 @@ class PolicyService:
         open_database: OpenDatabase = Database,
         note: Note | None = None,
     ) -> None:
-        """``note``: of the record store, where it runs in the same process."""
+        """``note``: keeps what a person does; None where there is neither a record store in this
+        process nor one to send it to."""
         signer = read_signer(config.keys.policy_head, "policy_head")
         root_files.require(signer, "policy_head")
         self._config = config
@@ -89,7 +90,7 @@ class PolicyService:
     ) -> None:
         """Record an act on ``scope`` in each log of its tenant, before it is done. Raises Refused.
 
-        Where the record store is another process, the service's own list of publications is all.
+        Where no record store is configured, the service's own list of publications is all.
         """
         tenant = self._config.tenant_of_scope(scope)
         if self._note is None or tenant is None:
