@@ -20,27 +20,23 @@ from central.config import CentralConfig
 from central.database import Database
 from central.errors import Refused
 from central.outbox import shelf
+from central.outbox.answer import Unsendable, resolved
 from central.outbox.shelf import Unsent
 from central.own_chain import Chain
 from central.register import Place, Register
 from gateway import __version__, documents, shipping
 from gateway.documents import RequestOf
-from gateway.errors import DocumentInvalid
 from gateway.io.service import CentralService
 from gateway.ports import Dialer, Entropy, ServiceAnswer, ServiceUnreachable, WallClock
 from gateway.signed_request import sign_request
-from gateway.vocabulary import EXCEPTION_CODES
 
 _log: Final = logging.getLogger("gatepost.central")
 _CERTIFICATES_PATH: Final = "/v1/certificates"
+_REPEATABLE: Final = frozenset(("POST", p) for p in (shipping.RECORDS_PATH, _CERTIFICATES_PATH))
 _QUIET_SECONDS: Final = 60.0
 """Nobody has acted for so long: the chains are sealed, so that none stays open between acts."""
 _RETRY_SECONDS: Final = 1.0
 _RETRY_SECONDS_MAX: Final = 60.0
-
-
-class Unsendable(Exception):
-    """Nothing could be sent now. The text says why, for the log and for who asks."""
 
 
 class Sender:
@@ -146,7 +142,7 @@ class Sender:
         if answer.status != 200:
             code = shipping.refusal_code(answer.body) or "without a code"
             raise Unsendable(f"the record store answered {answer.status} {code}")
-        through_seq, lost = _resolved(answer.body, batch)
+        through_seq, lost = resolved(answer.body, batch)
         if lost:
             _log.error("acts_not_taken: the record store kept %d records as evidence only", lost)
         await self._database.write(lambda c: shelf.note_sent(c, batch, through_seq, lost))
@@ -181,7 +177,7 @@ class Sender:
                 self._url,
                 self._dialer,
                 sign=self._signing(place),
-                idempotent=frozenset({("POST", path) for path in _REPEATABLE}),
+                idempotent=_REPEATABLE,
                 user_agent=f"gatepost/{__version__}",
             )
         try:
@@ -210,26 +206,3 @@ class Sender:
         if trouble != self.trouble:
             _log.warning("acts_unsent: %s; they are kept and sent later", trouble)
         self.trouble = trouble
-
-
-_REPEATABLE: Final = (shipping.RECORDS_PATH, _CERTIFICATES_PATH)
-
-
-def _resolved(body: bytes, batch: Unsent) -> tuple[int, int]:
-    """(the newest seq that is resolved, how many are kept as evidence only).
-
-    Raises Unsendable for an answer that is not about ``batch``, and where nothing is resolved.
-    """
-    try:
-        answer = shipping.decode_answer(body)
-    except DocumentInvalid as error:
-        raise Unsendable(str(error)) from error
-    seqs = range(batch.first_seq, batch.last_seq + 1)
-    strange = [one for one in answer.exceptions if one.seq not in seqs]
-    unknown = [one for one in answer.exceptions if one.code not in EXCEPTION_CODES]
-    if answer.through_seq > batch.last_seq or strange or unknown:
-        raise Unsendable("the record store's answer is not about what was sent")
-    if answer.through_seq < batch.first_seq:
-        raise Unsendable("the record store took nothing of what was sent")
-    lost = {one.seq for one in answer.exceptions if one.code not in ("duplicate", "retry")}
-    return answer.through_seq, len(lost)

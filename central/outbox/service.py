@@ -18,7 +18,8 @@ from central.database import Database, OpenDatabase
 from central.errors import Refused
 from central.keys import RootFiles
 from central.outbox import schema, shelf
-from central.outbox.sender import Sender, Unsendable
+from central.outbox.answer import Unsendable
+from central.outbox.sender import Sender
 from central.outbox.shelf import OwnRecords
 from central.register import Register
 from gateway import seal

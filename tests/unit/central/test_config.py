@@ -108,6 +108,23 @@ def test_no_token_goes_to_an_issuer_in_plain_text(tmp_path: Path, url: str) -> N
         assert store(kept).issuer_url == kept
 
 
+def test_a_record_store_elsewhere_is_for_services_apart_that_somebody_certifies(
+    tmp_path: Path,
+) -> None:
+    def load_with(services: str, *lines: str) -> configuration.CentralConfig:
+        return load(tmp_path, "\n".join([f"services = {services}", *lines, MINIMAL]))
+
+    url, issuer = 'record_store_url = "https://store.example"', 'issuer_url = "unix:/issuer"'
+    assert load_with('["policy"]', url, issuer).record_store_url == "https://store.example"
+    assert load_with('["issuer", "policy"]', url).record_store_url == "https://store.example"
+    with pytest.raises(ConfigInvalid, match=r"record_store_url: name issuer_url too"):
+        load_with('["policy"]', url)
+    with pytest.raises(ConfigInvalid, match=r"record_store_url: the record store runs in this"):
+        load_with('["records"]', url, issuer)
+    with pytest.raises(ConfigInvalid, match=r"record_store_url: .* is plain HTTP to another"):
+        load_with('["policy"]', url.replace("https", "http"), issuer)
+
+
 @pytest.mark.parametrize("key", ["issuer", "digest_wrap"])
 @pytest.mark.parametrize("services", ['["records"]', '["policy"]', '["policy", "records"]'])
 def test_nobody_but_the_issuer_holds_its_keys(tmp_path: Path, services: str, key: str) -> None:

@@ -12,7 +12,7 @@ import anyio
 import msgspec
 import pytest
 
-from central.issuer.service import Issuer
+from central.issuer.service import SERVICE_ROLES, Issuer
 from central.keys import RootFiles
 from gateway import attestation, documents, seal
 from gateway.attestation import EnrolAnswer
@@ -20,9 +20,13 @@ from gateway.documents import Enrol, EnrolAttestation
 from gateway.errors import ConfigInvalid
 from gateway.timestamp import time_micros, time_text
 from tests.unit.central.deployment import (
+    BUNDLE_KEY,
     HOST_KEY,
     ISSUER_KEY,
     NOW_US,
+    REVOCATION_KEY,
+    ROOT_KEY,
+    SEEDS,
     CountedEntropy,
     Daemon,
     Deployment,
@@ -113,6 +117,23 @@ def test_a_host_attests_no_central_service(fresh: Daemon, host: seal.Signer) -> 
     assert enrol(fresh, request) == (403, "topology_not_allowed")
     daemon = token(fresh, fresh.enrolment(fresh.nonce(), topology="regional"), host)
     assert enrol(fresh, daemon) == (201, "")
+
+
+@pytest.mark.parametrize("role", sorted(SERVICE_ROLES))
+def test_the_key_of_a_central_service_attests_services_and_no_daemon(
+    fresh: Daemon, role: str
+) -> None:
+    service = seal.Signer(SEEDS[role])
+    daemon = token(fresh, fresh.enrolment(fresh.nonce()), service)
+    assert enrol(fresh, daemon) == (403, "attestation_invalid")
+    own_chain = token(fresh, fresh.enrolment(fresh.nonce(), topology="central"), service)
+    assert enrol(fresh, own_chain) == (201, "")
+
+
+@pytest.mark.parametrize("signer", [ROOT_KEY, BUNDLE_KEY, REVOCATION_KEY])
+def test_a_key_of_people_attests_nothing(fresh: Daemon, signer: seal.Signer) -> None:
+    request = token(fresh, fresh.enrolment(fresh.nonce(), topology="central"), signer)
+    assert enrol(fresh, request) == (403, "attestation_invalid")
 
 
 def test_the_new_key_must_have_signed_the_request(fresh: Daemon) -> None:
