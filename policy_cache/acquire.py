@@ -355,6 +355,13 @@ class Acquirer:
     def _held_root(self) -> Root:
         if self._root is None:
             raise DocumentInvalid("pin", "no root is held yet")
+        if self._config.require_offline_root and self._root.custody != "offline":
+            # An earlier root may say so; what is accepted rests on the newest.
+            raise DocumentInvalid(
+                "custody",
+                f"root {self._root.version} says custody {self._root.custody}: one operator holds "
+                "every key; offline is required here (trust.require_offline_root)",
+            )
         return self._root
 
     async def _keep_evidence(self, reason: str, data: bytes) -> None:

@@ -23,7 +23,8 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
     ``directory``: where the last good policy is kept, private to one process at a time.
     ``own_version``: this program's, as ``0.1.0``. ``threads``: whether a large bundle may be
     verified in a worker thread. ``placement``: this daemon's name among those of the scope, the
-    same after each restart; None takes no candidate.
+    same after each restart; None takes no candidate. ``require_offline_root``: nothing is accepted
+    under a root whose keys one operator holds.
     """
 
     scope: str
@@ -34,6 +35,7 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
     refresh_seconds_max: float = REFRESH_SECONDS_MAX
     threads: bool = True
     placement: str | None = None
+    require_offline_root: bool = False
 
     def __post_init__(self) -> None:
         if _SCOPE.fullmatch(self.scope) is None:

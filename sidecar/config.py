@@ -147,6 +147,10 @@ class Trust(Section, frozen=True, kw_only=True):
         str,
         Meta(pattern=r"^sha256:[0-9a-f]{64}\Z", description="Ask the owner of the root for it."),
     ]
+    require_offline_root: Annotated[
+        bool,
+        Meta(description="Accept no policy under a root whose keys one operator holds."),
+    ] = False
 
 
 class Enrolment(Section, frozen=True, kw_only=True):

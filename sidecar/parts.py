@@ -322,6 +322,7 @@ async def build_parts(
             refresh_seconds_max=config.policy.refresh_seconds_max,
             threads=outside.threads,
             placement=config.policy.placement or f"{outside.host_name}:{config.policy.directory}",
+            require_offline_root=config.trust.require_offline_root,
         ),
         lambda event, detail: (
             log.info(event, detail=detail)

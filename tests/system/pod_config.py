@@ -53,7 +53,13 @@ def config_text(*, central: str, root: str, provider: str, provider6: str) -> st
     lines = [line for line in _TEXT.splitlines(keepends=True) if not line.startswith(own)]
     text = "".join(lines)
     assert _TOKEN in text
-    text = replaced(region=f'"{REGION}"', root_sha256=f'"{root}"', scope=f'"{SCOPE}"')(text)
+    text = replaced(
+        region=f'"{REGION}"',
+        root_sha256=f'"{root}"',
+        # The box's own keys lie on one disk.
+        require_offline_root="false",
+        scope=f'"{SCOPE}"',
+    )(text)
     text = text.replace(_TOKEN, _HOST_KEY)
     text = text.replace(_SETTINGS["central"]["url"], central)
     text = text.replace(_SETTINGS["upstreams"][0]["url"], f"http://{host}:{port}")

@@ -45,6 +45,7 @@ class World:
         dice: Dice | None = None,
         source: PolicySource | None = None,
         placement: str | None = None,
+        require_offline_root: bool = False,
     ) -> PolicyCache:
         return PolicyCache(
             source or self.source,
@@ -58,6 +59,7 @@ class World:
                 own_version=OWN_VERSION,
                 threads=False,
                 placement=placement,
+                require_offline_root=require_offline_root,
             ),
             lambda event, detail: self.events.append((event, detail)),
         )

@@ -75,13 +75,14 @@ class Publisher:
         issued_us: int = T0,
         expires_us: int = T0 + 365 * DAY,
         scopes: Sequence[str] = ("acme/prod/*",),
+        custody: str = "development",
     ) -> Issued:
         held = {s.kid: s for s in (*keys, head, *bundles)}
         others = {name: issuing.role([head]) for name in ("issuer", "log", "revocation")}
         made = issuing.build_root(
             version=len(self.roots) + 1 if version is None else version,
             epoch=epoch,
-            custody="development",
+            custody=custody,
             issued_us=issued_us,
             expires_us=expires_us,
             scopes=scopes,

@@ -238,3 +238,31 @@ def test_the_pod_whose_root_was_replaced_starts_from_the_pinned_one() -> None:
         assert await again.refresh() == "activated"
 
     in_time(main)
+
+
+def test_nothing_is_accepted_under_a_root_that_one_operator_holds_where_that_is_not_enough() -> (
+    None
+):
+    async def main() -> None:
+        world = World()
+        world.publish()
+        trusting = world.cache()
+        await trusting.load()
+        assert await trusting.refresh() == "activated"
+        await trusting.aclose()
+        # Neither what lies on the disk nor what the source has.
+        cache = world.cache(require_offline_root=True)
+        await cache.load()
+        assert cache.current() is None
+        said = await later(cache)
+        assert "custody" in said, said
+        assert cache.current() is None
+        world.publisher.add_root(custody="offline")
+        world.publish()
+        assert await later(cache) == "activated"
+        await cache.aclose()
+        again = world.cache(require_offline_root=True)
+        await again.load()
+        assert held(again).root_version == 2
+
+    in_time(main)
