@@ -295,16 +295,21 @@ def open_certificate(data: bytes | Envelope, issuer_keys: dict[str, bytes]) -> K
     """The key certificate in ``data``, signed by one of ``issuer_keys``.
 
     Raises DocumentInvalid; also for a ``kid`` that is not the hash of ``pub``, a small-order
-    key, and a window that is empty or unreadable.
+    key, a window that is empty or unreadable, and an envelope that is not what the issuer wrote:
+    whoever passes one on could put signatures beside its own, or other base64 of the same bytes,
+    and each would be another leaf of the log and a line that no verifier takes.
     """
-    cert = documents.decode_exact(
-        open_envelope(data, documents.KEY_CERT, issuer_keys), documents.KeyCert
-    )
+    sealed = parse_envelope(data) if isinstance(data, bytes) else data
+    payload = open_envelope(sealed, documents.KEY_CERT, issuer_keys)
+    cert = documents.decode_exact(payload, documents.KeyCert)
     public = public_key(cert.pub)
     if key_id(public) != cert.kid:
         raise DocumentInvalid("kid", "the certificate's kid is not the hash of its key")
     if cert.issuer_kid not in issuer_keys:
         raise DocumentInvalid("issuer", "the certificate names another issuer key")
+    signature = unbase64(sealed.signatures[0].sig, "unreadable")
+    if sealed != envelope(documents.KEY_CERT, payload, [(cert.issuer_kid, signature)]):
+        raise DocumentInvalid("inexact", "a certificate has its issuer's one signature, no more")
     try:
         if not time_micros(cert.not_before) < time_micros(cert.not_after):
             raise DocumentInvalid("window", "not_before is not earlier than not_after")
