@@ -88,12 +88,15 @@ class ChainAudit:
         return None
 
     def seal(self, link: Link) -> None:
-        """``link`` is a ``seal``: nothing may follow it."""
-        self.sealed_seq = link.seq
+        """``link`` is a ``seal``: nothing may follow it, not even another one."""
+        if self.sealed_seq is None or link.seq < self.sealed_seq:
+            self.sealed_seq = link.seq
 
     def rotate(self, link: Link, next_kid: str) -> None:
-        """``link`` is a ``rotate``: its key signs nothing after it."""
-        self._retired[link.kid] = (link.seq, next_kid)
+        """``link`` is a ``rotate``: its key signs nothing after it, not even another one."""
+        known = self._retired.get(link.kid)
+        if known is None or link.seq < known[0]:
+            self._retired[link.kid] = (link.seq, next_kid)
 
     def finish(self) -> Iterator[Trouble]:
         """What only shows when every record is in."""

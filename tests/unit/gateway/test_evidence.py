@@ -294,6 +294,12 @@ def test_nothing_may_follow_a_seal() -> None:
     }
 
 
+def test_not_even_another_seal_may_follow_a_seal() -> None:
+    writer = Writer()
+    records = [*writer.whole(), *writer.call(), writer.write(specimens.SEAL)]
+    assert untrue(judged(export(writer, records)))["chain"] == "false"
+
+
 def rotated(*, after: bool = False, declared: bool = True) -> Report:
     writer = Writer()
     following = seal.Signer(b"n" * 32)
@@ -317,6 +323,23 @@ def test_a_rotated_key_hands_over_to_the_next() -> None:
 
 def test_a_record_by_a_key_after_its_rotate_is_found() -> None:
     assert untrue(rotated(after=True)) == {"chain": "false"}
+
+
+def test_a_second_rotate_does_not_excuse_what_came_after_the_first() -> None:
+    writer = Writer()
+    keys = [seal.Signer(b"n" * 32), seal.Signer(b"N" * 32)]
+    records = [writer.start()]
+    for key in keys:
+        certificate = seal.parse_envelope(writer.certificate(key))
+        records += writer.call()
+        records.append(
+            writer.write(specimens.ROTATE, next_kid=key.kid, next_certificate=certificate)
+        )
+    writer.sealer.rotate(keys[1])
+    records.append(writer.write(specimens.SEAL))
+    lines = export(writer, records)
+    lines[2:2] = [writer.certificate(key) for key in keys]
+    assert untrue(judged(lines))["chain"] == "false"
 
 
 def test_a_change_of_key_without_a_rotate_is_found() -> None:
