@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from gateway import limits
 from gateway.ports import File, FileSystem
 from spool import frame
 from spool.frame import SegmentHeader, Writable
@@ -23,10 +24,14 @@ def segment_name(base_seq: int) -> str:
 
 
 def segment_base(name: str) -> int | None:
-    """The base seq in the name of a segment, or None for another name."""
+    """The base seq in the name of a segment, or None for another name.
+
+    Twenty digits have room for numbers that no seq has, nor 64 bits: nobody here wrote those.
+    """
     digits = name[4:-4]
     if name == f"seg-{digits}.log" and len(digits) == 20 and digits.isascii() and digits.isdigit():
-        return int(digits)
+        base_seq = int(digits)
+        return base_seq if base_seq <= limits.JSON_INTEGER_MAX else None
     return None
 
 

@@ -51,6 +51,17 @@ def test_a_directory_without_records_is_removed_at_once() -> None:
     assert disk.paths() == []
 
 
+@pytest.mark.parametrize("number", [limits.JSON_INTEGER_MAX + 1, 10**20 - 1])
+def test_a_name_with_a_number_that_no_record_can_have_stops_no_start(number: int) -> None:
+    disk = SimDisk()
+    put_segment(disk, sealed_records(2), end=True)
+    stray = f"{home()}/seg-{number:020d}.log"
+    disk.put(stray, b"not a segment")
+    (dead,), alone = recover(disk)
+    assert (dead.findings.records, dead.bases, alone) == (2, [0], [])
+    assert disk.content(stray) == b"not a segment"
+
+
 def test_damaged_bytes_are_in_quarantine_before_anything_is_shipped() -> None:
     disk = SimDisk()
     path = put_segment(disk, sealed_records(3))
