@@ -2,8 +2,9 @@
 
 Owns: the two ways of looking. People see every place that has no record. A daemon that says how
 far the store has acknowledged its chain is told what of that the store lacks, which after a
-restored backup is much: bytes kept as evidence count as had, and only so many of the newest rows
-are looked at, because it asks every minute. Refuses: saying why something is missing.
+restored backup is much: bytes of its own that are kept as evidence count as had, those that somebody
+else sent in its name do not, and only so many of the newest rows are looked at, because it asks
+every minute. Refuses: saying why something is missing.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ _HAD: Final = """
 SELECT seq FROM record WHERE log = :log AND instance = :instance AND seq BETWEEN 0 AND :through
 UNION
 SELECT seq FROM evidence WHERE log = :log AND instance = :instance AND seq BETWEEN 0 AND :through
+AND sender = :instance
 ORDER BY seq DESC LIMIT :rows
 """
 

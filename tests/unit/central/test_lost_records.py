@@ -9,6 +9,7 @@ import msgspec
 import pytest
 
 from gateway import documents, limits, seal
+from gateway.documents import RequestOf
 from gateway.evidence import Auditor
 from gateway.shipping import ChainHeadAnswer, SeqRange, decode_head_answer
 from tests import specimens
@@ -76,6 +77,17 @@ def test_what_is_kept_as_evidence_is_not_missing(daemon: Daemon) -> None:
     assert [one.code for one in daemon.ship(*chain[:2], bad, *chain[3:]).exceptions] == ["rejected"]
     assert said(daemon, 4) == []
     assert said(daemon, 5) == [SeqRange(5, 5)]
+
+
+def test_what_another_daemon_sent_in_its_name_does_not_hide_a_loss(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    shipped(daemon, 3)
+    other = Daemon(deployment, 2).ready()
+    of = RequestOf(instance=daemon.instance, first_seq=3, last_seq=4)
+    answer = other.ship_lines([b"no record at all", b"nor this"], of)
+    assert answer.status_code == 200, answer.text
+    assert said(daemon, 4) == [SeqRange(3, 4)]
 
 
 def test_another_instances_records_do_not_count(deployment: Deployment, daemon: Daemon) -> None:
