@@ -191,6 +191,10 @@ class PolicyService:
         if head.etag != etag or wait_seconds <= 0 or self._waiting >= _WAITING_MAX:
             return head
         changed = self._changed.setdefault(scope, anyio.Event())
+        # Asked for before another look: a lock that came since the first would be waited out.
+        head = await self.head(scope)
+        if head.etag != etag:
+            return head
         self._waiting += 1
         try:
             with anyio.move_on_after(min(wait_seconds, POLICY_WAIT_SECONDS_MAX)):
