@@ -156,7 +156,7 @@ class Auditor:
         if self._head.revoked:
             self._revocations.record(mark)
         if mark.log_seen is not None:
-            self._seen.seen(mark.log_seen, self._line)
+            self._seen.seen(mark.log_seen, self._line, self._log.history)
 
     def _add_log_line(self, found: LogLine) -> None:
         if found.leaves is not None:

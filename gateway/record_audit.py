@@ -256,8 +256,12 @@ class RecordAudit:
             or chain.kid != parts.kid
             or all(window.instance != chain.instance for window in windows)
             or not seal.verify(framed, parts.signature, windows[0].public)
-            or len(self._contradictions) >= _CONTRADICTIONS_KEPT
         ):
+            return
+        if len(self._contradictions) >= _CONTRADICTIONS_KEPT:
+            # Else a thousand harmless ones would hide a fork behind them.
+            cause = f"over {_CONTRADICTIONS_KEPT} set-aside records: this one is held against none"
+            self._tallies.incomplete("forks", cause, line)
             return
         digest = hashlib.sha256(framed + parts.signature).digest()
         self._contradictions.append(Link(chain.seq, chain.prev, digest, chain.kid, line))

@@ -2,9 +2,9 @@
 
 Owns: the two ways of looking. People see every place that has no record. A daemon that says how
 far the store has acknowledged its chain is told what of that the store lacks, which after a
-restored backup is much: bytes of its own that are kept as evidence count as had, those that somebody
-else sent in its name do not, and only so many of the newest rows are looked at, because it asks
-every minute. Refuses: saying why something is missing.
+restored backup is much: bytes that it sent itself and that are kept as evidence count as had, what
+somebody else sent in its name does not; and only so many of the newest rows are looked at, because
+it asks every minute. Refuses: saying why something is missing.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import base64
 import msgspec
 import pytest
 
-from gateway import log_line, seal
+from gateway import log_line, record_audit, seal
 from gateway.chain_audit import ChainAudit, Link
 from gateway.evidence import Report, verify_export
 from gateway.log_audit import evidence_hash
@@ -27,13 +27,16 @@ from tests.exports import (
 )
 
 
-def aside(data: bytes) -> Report:
-    """A good export of a log that ends in ``data`` as evidence."""
+def aside(*set_aside: bytes) -> Report:
+    """A good export of a log that ends in ``set_aside`` as evidence."""
     world = World().play()
-    entries = [*world.entries(), Entry(LeafType.EVIDENCE, RECEIVED_US, evidence_hash(data))]
-    kept = Evidence("fork", len(entries) - 1, RECEIVED_US, base64.b64encode(data).decode())
+    entries, end = world.entries(), []
+    for data in set_aside:
+        text = base64.b64encode(data).decode()
+        end.append(LogLine(evidence=Evidence("fork", len(entries), RECEIVED_US, text)))
+        entries.append(Entry(LeafType.EVIDENCE, RECEIVED_US, evidence_hash(data)))
     text = base64.b64encode(b"".join(one.encode() for one in entries)).decode()
-    end = [LogLine(evidence=kept), LogLine(leaves=Leaves(0, text))]
+    end.append(LogLine(leaves=Leaves(0, text)))
     lines = [*world.lines()[:-2], *map(log_line.write, end), checkpoint_line(entries)]
     return verify_export(lines, PIN)
 
@@ -106,6 +109,15 @@ def test_a_repetition_of_what_stands_in_the_chain_is_no_fork() -> None:
     world = World().play()
     records = [one.line for one in world.items if not one.head]
     assert changed(aside(records[1][:-1])) == {}
+
+
+def test_a_fork_is_not_hidden_behind_more_set_aside_records_than_are_remembered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(record_audit, "_CONTRADICTIONS_KEPT", 2)
+    records = [one.line[:-1] for one in World().play().items if not one.head]
+    report = aside(*records[1:3], line(twin(1))[:-1])
+    assert changed(report) == {"forks": "incomplete"}
 
 
 def test_leaves_that_do_not_follow_the_last_ones_are_false() -> None:
