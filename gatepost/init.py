@@ -24,12 +24,13 @@ NO_ROOT: Final = "sha256:" + "0" * 64
 NOBODY: Final = "0" * 64
 """Stands for the SHA-256 of a token: nobody has one with it."""
 
-Kind = Literal["sidecar", "drain", "central", "issuer", "witness"]
+Kind = Literal["sidecar", "drain", "central", "issuer", "mirror", "witness"]
 _KINDS: Final[dict[Kind, str]] = {
     "sidecar": "gatepost check-config {}",
     "drain": "gatepost check-config {}",
     "central": "gatepost central --config {}",
     "issuer": "gatepost issuer --config {}",
+    "mirror": "gatepost central policy --config {}",
     "witness": "gatepost witness --config {}",
 }
 """What a file is for, and what to do with it when the files that it names are there."""
@@ -107,6 +108,10 @@ def _check(kind: Kind, text: str, path: str) -> None:
         from central.witness import config as witness_config  # needs the extra [central]
 
         witness_config.parse(text.encode(), path)
+    elif kind == "mirror":
+        from central.policy_mirror import config as mirror_config  # as above
+
+        mirror_config.parse(text.encode(), path)
     else:
         from central import config as central_config
 

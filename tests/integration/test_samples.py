@@ -54,6 +54,12 @@ def test_the_services_start_from_their_samples(tmp_path: Path, children: Childre
         "witness", "gatepost", ["witness", "--config", str(written("witness", tmp_path))]
     ).wait_ready()
     assert note.parse_key(str(witness["key"])).name == "witness.example/w1"
+    mirror = children.start(
+        "mirror",
+        "gatepost",
+        ["central", "policy", "--config", str(written("mirror", tmp_path, "--root", root))],
+    ).wait_ready()
+    assert str(mirror["url"]).startswith("http://127.0.0.1:")
     checked = gatepost("check-config", written("drain", tmp_path, "--root", root), "--json")
     assert msgspec.json.decode(checked.out)["effective"]["trust"]["root_sha256"] == root
     assert base64.b64decode((tmp_path / "witness.key").read_bytes()) == SEED

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from central import config as central_config
+from central.policy_mirror import config as mirror_config
 from central.witness import config as witness_config
 from sidecar.config import read
 from tests.unit.gatepost.running import gatepost
@@ -97,6 +98,7 @@ def test_every_service_has_a_configuration_to_start_from(tmp_path: Path) -> None
         "drain": read,
         "central": central_config.load,
         "issuer": lambda path: central_config.load(path, "issuer"),
+        "mirror": mirror_config.load,
         "witness": witness_config.load,
     }
     found: dict[str, Any] = {}
@@ -116,10 +118,14 @@ def test_every_service_has_a_configuration_to_start_from(tmp_path: Path) -> None
         assert found[kind].root_fingerprint == ROOT
         assert found[kind].has_place("initech", "us-east-1")
     assert found["central"].issuer_url == f"http://127.0.0.1:{found['issuer'].listening_port}"
+    assert found["issuer"].record_store_url == "http://127.0.0.1:4143"
+    mirror = found["mirror"]
+    assert (mirror.mirror_of, mirror.root_fingerprint) == ("http://127.0.0.1:4143", ROOT)
+    assert [one.scope for one in mirror.scopes] == ["initech/prod/us-east-1"]
     assert (found["witness"].key, found["witness"].logs) == ("/s p/witness.key", [])
 
 
-@pytest.mark.parametrize("kind", ["sidecar", "drain", "central", "issuer", "witness"])
+@pytest.mark.parametrize("kind", ["sidecar", "drain", "central", "issuer", "mirror", "witness"])
 def test_a_configuration_names_the_command_that_reads_it(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "mine.toml"
     gatepost("init", "--for", kind, path)
