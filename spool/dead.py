@@ -20,7 +20,7 @@ from gateway.ports import Disk, FileSystem, Lock, Receipt
 from gateway.record import Quarantined
 from gateway.seal import sha256_text
 from spool import frame, home, read
-from spool.examine import Damage, Examiner, Findings, joined
+from spool.examine import Damage, Examiner, Findings, joined, with_rot
 from spool.judge import judge_segment
 from spool.read import LoadedSegment
 from spool.scan import Scan, Stretch
@@ -235,11 +235,13 @@ class DeadInstance:
         return (base_seq, stretch.offset) in self._known_damage
 
     async def note_damage(self, disk: Disk, base_seq: int, stretch: Stretch) -> None:
-        """Keep bytes that rotted since they were examined. Raises OSError."""
+        """Keep bytes that rotted since they were examined. Raises OSError.
+
+        This process raised the alarm, which ends with it: the next start writes the record.
+        """
         self._known_damage.add((base_seq, stretch.offset))
 
-        def keep(files: FileSystem) -> int:
-            # This process raised the alarm; a crash takes that with it, and the next start tells.
+        def keep(files: FileSystem) -> Quarantined:
             if self.settled is not None:
                 self._unsettle(files)
             return home.quarantine_stretch(
@@ -250,7 +252,11 @@ class DeadInstance:
                 length=stretch.length,
             )
 
-        self.note_set_aside(await disk.run(keep))
+        kept = await disk.run(keep)
+        # The segment may be shipped and gone by then: what is found is noted anew before it goes.
+        self.settled, self._noted = None, False
+        self._findings = with_rot(self.findings, stretch.seq, kept)
+        self.note_set_aside(kept.length)
 
     def _measure(self, files: FileSystem) -> None:
         quarantine = f"{self.directory}/{home.QUARANTINE_NAME}"

@@ -110,6 +110,17 @@ def split_findings(findings: Findings) -> list[Findings]:
     return parts
 
 
+def with_rot(findings: Findings, seq: int | None, kept: Quarantined) -> Findings:
+    """``findings`` and what rotted since: the record ``seq``, if it is known which one it was."""
+    lost = [] if seq is None else [DamagedRange(first_seq=seq, last_seq=seq)]
+    return msgspec.structs.replace(
+        findings,
+        damaged=findings.damaged + lost,
+        quarantined=[*findings.quarantined, kept],
+        notes=sorted({*findings.notes, "damaged"}),
+    )
+
+
 def joined(before: Findings, now: Findings) -> Findings:
     """What an earlier start found, of segments that may be gone by now, and what is there now.
 

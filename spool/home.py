@@ -11,6 +11,8 @@ import anyio
 
 from gateway.errors import ConfigInvalid
 from gateway.ports import Disk, FileSystem, Lock
+from gateway.record import Quarantined
+from gateway.seal import sha256_text
 from spool.segment import pread_all, read_all, remove_if_there, segment_name, write_file
 
 LOCK_NAME = "LOCK"
@@ -133,15 +135,16 @@ def quarantined_names(files: FileSystem, directory: str) -> list[str]:
 
 def quarantine_stretch(
     files: FileSystem, *, directory: str, base_seq: int, offset: int, length: int
-) -> int:
-    """Keep ``length`` bytes of a segment; returns how many it were."""
+) -> Quarantined:
+    """Keep ``length`` bytes of a segment; returns what was kept."""
     file = files.open(f"{directory}/{segment_name(base_seq)}", writable=False)
     try:
         data = pread_all(file, length, offset)
     finally:
         file.close()
-    quarantine(files, directory, {damage_name(files, directory, base_seq, offset, data): data})
-    return len(data)
+    name = damage_name(files, directory, base_seq, offset, data)
+    quarantine(files, directory, {name: data})
+    return Quarantined(file=name, length=len(data), digest=sha256_text(data))
 
 
 def damage_name(files: FileSystem, directory: str, base_seq: int, offset: int, data: bytes) -> str:

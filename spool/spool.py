@@ -360,17 +360,16 @@ class Spool:
     async def note_damage(self, base_seq: int, stretch: Stretch) -> None:
         """What we wrote does not read back: keep the bytes and raise the alarm. Raises OSError."""
         self.alarm_damage(self.instance, stretch)
-        self.note_set_aside(
-            await self.disk.run(
-                partial(
-                    home.quarantine_stretch,
-                    directory=self.directory,
-                    base_seq=base_seq,
-                    offset=stretch.offset,
-                    length=stretch.length,
-                )
+        kept = await self.disk.run(
+            partial(
+                home.quarantine_stretch,
+                directory=self.directory,
+                base_seq=base_seq,
+                offset=stretch.offset,
+                length=stretch.length,
             )
         )
+        self.note_set_aside(kept.length)
 
     def note_set_aside(self, file_bytes: int) -> None:
         """One more file of that size is in the quarantine."""

@@ -101,6 +101,29 @@ def test_a_crash_of_the_next_start_does_not_hide_that_rot() -> None:
             return
 
 
+def test_rot_that_is_met_while_a_recorded_instance_is_shipped_is_recorded_by_the_next_start() -> (
+    None
+):
+    disk = SimDisk()
+    path = put_segment(disk, sealed_records(4, number=2), number=2)
+    (dead,), _ = recover(disk)
+    _settle(disk, dead)
+    left = disk.killed()
+
+    async def script(world: World) -> None:
+        _rot(left, path, "record-1")
+        await world.shipped()
+
+    ship(script, disk=left)
+    assert path not in left.paths()
+    found, _ = recover(left.killed())
+    (dead,) = [one for one in found if one.instance == instance_id(2)]
+    assert dead.needs_record
+    assert [(one.first_seq, one.last_seq) for one in dead.findings.damaged] == [(1, 1)]
+    (kept,) = dead.findings.quarantined
+    assert f"quarantine/{kept.file}" in files_of(left, 2)
+
+
 def test_what_rotted_since_the_start_counts_as_quarantine_before_its_segment_goes() -> None:
     disk = SimDisk()
     records = sealed_records(3)
