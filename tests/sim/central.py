@@ -263,13 +263,21 @@ class Central:
         """Rows of the record store's own tables."""
         return self.databases["records"].connection.execute(sql, values).fetchall()
 
+    def last_seq(self, instance: str) -> int:
+        """The newest that the store has of it, or -1."""
+        sql = f"SELECT max(seq) FROM record WHERE {_OF_ANY_LOG} AND instance = ?"
+        ((last,),) = self.rows(sql, instance)
+        return -1 if last is None else int(last)
+
     def keeps(self, record_id: str) -> bool:
         """Whether the store has it, or had it before a restore and nobody else has it now."""
         return record_id in self.gone or bool(
-            self.rows("SELECT 1 FROM record WHERE id = ?", record_id)
+            self.rows(f"SELECT 1 FROM record WHERE {_OF_ANY_LOG} AND id = ?", record_id)
         )
 
 
+_OF_ANY_LOG: Final = "log IN (SELECT log FROM log)"
+"""Every index of the store begins with the log: without it a question reads the whole table."""
 _PEER: Final = Peer(listener="central", kind="tcp", uid=None, agent=None, attested_by=None)
 
 

@@ -236,9 +236,7 @@ class Watch:
                 self._complain(f"quarantine {quarantine} of {instance}, on the disk {sizes}")
 
     def _stored_seq(self, instance: str) -> int:
-        rows = self._central.rows("SELECT max(seq) FROM record WHERE instance = ?", instance)
-        seq = -1 if rows[0][0] is None else int(rows[0][0])
-        seq = max(seq, self._central.acknowledged.get(instance, -1))
+        seq = max(self._central.last_seq(instance), self._central.acknowledged.get(instance, -1))
         # What no longer reads back is passed over, and the alarm is raised.
         while (instance, seq + 1) in self._ledger.rotten:
             seq += 1
