@@ -269,7 +269,9 @@ class FinalCheck:
                 lost = range(one.first_seq, one.last_seq + 1)
                 damaged.update((found.instance, seq) for seq in lost)
             if found.ambiguous:
-                cut_after[found.instance] = -1 if found.last_seq is None else found.last_seq
+                # Of two starts that said so, the later may have found less.
+                end = -1 if found.last_seq is None else found.last_seq
+                cut_after[found.instance] = min(end, cut_after.get(found.instance, end))
         self._rot_is_reported(damaged, cut_after)
         for instance, last, count in self._central.rows(
             "SELECT instance, max(seq), count(*) FROM record GROUP BY instance"

@@ -16,9 +16,10 @@ from tests.sim.clock import SimClock
 from tests.sim.disk import SimDisk
 from tests.sim.entropy import SeededEntropy
 from tests.sim.ledger import Ledger
-from tests.sim.left_behind import ROOT, put_segment
+from tests.sim.left_behind import ROOT, home, put_segment
 from tests.sim.records import draft, instance_id, seal_draft, sealed_records, sealer
 from tests.sim.rot import spoil
+from tests.sim.sectors import Change, Inode
 from tests.sim.watch import Watch
 
 
@@ -50,6 +51,21 @@ def test_a_record_that_was_never_durable_is_noticed_as_it_arrives(files: Path) -
     watch, _ = _watch(files, disk, ledger)
     watch.shipping(_body(sealed_records(4)))
     assert [one.checker for one in ledger.violations] == ["durable"]
+
+
+def test_an_alarm_that_is_raised_before_its_bytes_are_kept_counts_for_their_instance(
+    files: Path,
+) -> None:
+    disk, ledger = SimDisk(), Ledger()
+    put_segment(disk, sealed_records(3))
+    watch, _ = _watch(files, disk, ledger)
+    watch.is_built, watch.damaged_records = lambda: True, lambda: 1
+    watch.worked()
+    assert ledger.alarmed == set()
+    for number in (1, 2):
+        disk.change(Change("make", f"{home(number)}/quarantine/a.bin", entry=Inode()))
+        watch.worked()
+    assert ledger.alarmed == {instance_id(1)}
 
 
 def test_a_record_that_follows_the_seal_is_noticed(files: Path) -> None:

@@ -38,6 +38,7 @@ _NOTES: Final = (
 )
 _CONTRADICTION: Final = "/contradiction-"
 """What begins the name of two checkpoints that a store could not both mean."""
+_QUARANTINE: Final = "/quarantine/"
 _INTERIM: Final = b"HTTP/1.1 1"
 
 
@@ -71,6 +72,8 @@ class Watch:
         self._central = central
         self._files: dict[str, Inode] = {}
         self._counted: dict[str, Inode] = {}
+        self._kept_since: list[str] = []
+        self._unkept = 0
         for path, entry in disk.entries.items():
             self._note_file(path, entry)
 
@@ -130,6 +133,7 @@ class Watch:
         """A piece of disk work is done."""
         self._note_deleted()
         if not self.is_built():
+            self._kept_since.clear()
             return  # a power cut brings removed names back, until the start has removed them again
         self._note_alarm()
         grown = (self._disk.writes, self._disk.name_changes)
@@ -163,16 +167,29 @@ class Watch:
     def _note_file(self, path: str, entry: Inode | None) -> None:
         if entry is not None and path.startswith(self._root):
             self._files[path] = entry
-            if "/quarantine/" not in path and _counts(path):
+            if _QUARANTINE in path:
+                if not path.endswith(".tmp"):
+                    self._kept_since.append(path)
+            elif _counts(path):
                 self._counted[path] = entry
 
     def _note_alarm(self) -> None:
-        """The alarm of damage counts for those instances of which something is in quarantine."""
+        """The alarm of damage counts for those instances of which something is in quarantine, or
+        comes there next: it is raised before the bytes are kept, and the disk may be slow."""
         damaged = self.damaged_records()
         if damaged > self._damaged:
+            self._ledger.alarmed |= {
+                self._instance_of(path) for path in self._files if _QUARANTINE in path
+            }
+            self._unkept += damaged - self._damaged
             self._damaged = damaged
-            kept = [path for path in self._disk.paths() if "/quarantine/" in path]
-            self._ledger.alarmed |= {path[len(self._root) + 1 :].split("/")[0] for path in kept}
+        if self._unkept and self._kept_since:
+            self._ledger.alarmed |= {self._instance_of(path) for path in self._kept_since}
+            self._unkept = max(0, self._unkept - len(self._kept_since))
+        self._kept_since.clear()
+
+    def _instance_of(self, path: str) -> str:
+        return path[len(self._root) + 1 :].split("/")[0]
 
     def _sizes(self, *, notes: bool = False) -> list[tuple[str, int]]:
         return [
