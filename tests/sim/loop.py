@@ -15,6 +15,7 @@ came, or a seed would not be one history.
 from __future__ import annotations
 
 import asyncio
+import heapq
 import math
 import random
 import selectors
@@ -101,8 +102,28 @@ class _Handle(asyncio.Handle):
         self._source_traceback = None
 
 
+class _Timer(_Handle, asyncio.TimerHandle):
+    """The same for what is due later."""
+
+    __slots__ = ()
+
+    def __init__(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        args: Sequence[object],
+        loop: asyncio.AbstractEventLoop,
+        context: Context | None,
+    ) -> None:
+        _Handle.__init__(self, callback, args, loop, context)
+        self._when = when
+        self._scheduled = True
+
+
 class SeededLoop(asyncio.SelectorEventLoop):
     """See the module's text. One seed is one order of events."""
+
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self, seed: int) -> None:
         self._virtual = _VirtualSelector()
@@ -121,6 +142,17 @@ class SeededLoop(asyncio.SelectorEventLoop):
         handle = _Handle(callback, args, self, context)
         self._ready.append(handle)
         return handle
+
+    def call_at(
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: object,
+        context: Context | None = None,
+    ) -> asyncio.TimerHandle:
+        timer = _Timer(when, callback, args, self, context)
+        heapq.heappush(self._scheduled, timer)
+        return timer
 
 
 class _InOrder(dict[Element, None]):

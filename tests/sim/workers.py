@@ -38,7 +38,8 @@ class Workers:
             # run a small world and nothing else; one world each, whose memory goes with it, so
             # that nobody has to look for garbage in it either.
             context = multiprocessing.get_context("forkserver")
-            context.set_forkserver_preload(["tests.sim.warmed"])
+            # Every worker imports what the runner was started from, too: then it is there already.
+            context.set_forkserver_preload(["tests.sim.warmed", "pytest"])
             self._pool = context.Pool(os.cpu_count(), gc.disable, maxtasksperchild=1)
             for seed in seeds:
                 self._coming[seed] = self._pool.apply_async(run_alone, (seed,))
