@@ -96,6 +96,7 @@ class Agent:
         now_seconds = call.asked_us // 1_000_000
         wire = request_of(call, self._issuer, now_seconds, self._chance)
         try:
+            call.asked = wire.body
             await self._send(request_bytes(wire))
             return await self._receive(call, body_digest(wire.body))
         except _LOST:

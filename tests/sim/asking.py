@@ -9,11 +9,12 @@ from __future__ import annotations
 import base64
 import itertools
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, Literal
 
 import msgspec
 
+from tests.sim.duties import members_of
 from tests.sim.faulty import FAULTS, Wire
 from tests.sim.ledger import Call, Kind
 from tests.sim.parents import link_header
@@ -188,6 +189,12 @@ def _offered(twist: Twist, family: Family) -> Object:
     return {"tools": [{"type": kind or twist.offered, "name": "one"}]}
 
 
+def _object(call: Call, form: Form, members: Mapping[str, object]) -> bytes:
+    """A body with ``members`` and with what the call's twists and class put beside them."""
+    beside = _offered(call.twist, form.family) | members_of(call, form.family)
+    return msgspec.json.encode({**members, **beside})
+
+
 def _chat(call: Call, form: Form, text: str) -> bytes:
     content: object = text
     if call.twist.offered == "picture":
@@ -196,7 +203,7 @@ def _chat(call: Call, form: Form, text: str) -> bytes:
     members: Object = {"model": call.name, "messages": [{"role": "user", "content": content}]}
     if form.streamed:
         members |= {"stream": True, "stream_options": {"include_usage": True}}
-    return msgspec.json.encode(members | _offered(call.twist, form.family))
+    return _object(call, form, members)
 
 
 def _response(call: Call, form: Form, text: str) -> bytes:
@@ -206,7 +213,7 @@ def _response(call: Call, form: Form, text: str) -> bytes:
         parts = [{"type": "input_text", "text": text}, image]
         content = [{"role": "user", "content": parts}]
     members: Object = {"model": call.name, "input": content, "stream": form.streamed}
-    return msgspec.json.encode(members | _offered(call.twist, form.family))
+    return _object(call, form, members)
 
 
 def _message(call: Call, form: Form, text: str) -> bytes:
@@ -221,25 +228,25 @@ def _message(call: Call, form: Form, text: str) -> bytes:
         "messages": [{"role": "user", "content": content}],
         "stream": form.streamed,
     }
-    return msgspec.json.encode(members | _offered(call.twist, form.family))
+    return _object(call, form, members)
 
 
 def _gemini(call: Call, form: Form, text: str) -> bytes:
     contents = [{"role": "user", "parts": [{"text": text}]}]
-    return msgspec.json.encode({"contents": contents, "generationConfig": {"temperature": 1}})
+    members = {"contents": contents, "generationConfig": {"temperature": 1}}
+    return _object(call, form, members)
 
 
 def _converse(call: Call, form: Form, text: str) -> bytes:
     messages = [{"role": "user", "content": [{"text": text}]}]
     specification = {"name": "look", "inputSchema": {"json": {"type": "object"}}}
     tools = {"tools": [{"toolSpec": specification}]}
-    return msgspec.json.encode({"messages": messages, "toolConfig": tools})
+    return _object(call, form, {"messages": messages, "toolConfig": tools})
 
 
 def _embedding(call: Call, form: Form, text: str) -> bytes:
-    return msgspec.json.encode(
-        {"model": call.name, "input": [text, "more"], "encoding_format": "base64"}
-    )
+    members = {"model": call.name, "input": [text, "more"], "encoding_format": "base64"}
+    return _object(call, form, members)
 
 
 def _nothing(call: Call, form: Form, text: str) -> bytes:

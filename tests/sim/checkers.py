@@ -5,7 +5,7 @@
 * ``forwarding``: nothing that was not allowed reached a provider, and nothing did twice;
 * ``policy``: each decision is what the version in its record says; that version was the one in
   force between the asking and the answer; versions never fall;
-* what ``particulars.py`` lists, of each decision and completion;
+* what ``particulars.py`` lists, of each decision and completion, and ``duties.py`` of bodies;
 * ``answers``: the status that an agent saw fits the decision;
 * ``chains``: no verdict of the offline verifier over a whole export is false, and every record is
   proved to be in the log.
@@ -25,6 +25,7 @@ from gateway.timestamp import time_micros
 from gateway.verdicts import Verdict
 from tests.sim.asking import FORMS, further_names
 from tests.sim.central import Central, root_document
+from tests.sim.duties import Duties
 from tests.sim.ledger import Call, Ledger
 from tests.sim.particulars import Particulars
 from tests.sim.policies import HOME, HOME_UPSTREAMS, Ruled, Version, expected
@@ -74,6 +75,7 @@ class FinalCheck:
     ) -> None:
         self._ledger = ledger
         self._particulars = Particulars(ledger, issuer)
+        self._duties = Duties(ledger)
         self._central = central
         self._versions = {one.number: one for one in versions}
         self._holes: dict[str, list[tuple[int, int]]] = {}
@@ -135,6 +137,8 @@ class FinalCheck:
         if call.forwarded and outcome not in _FORWARDS:
             self._violate("forwarding", f"{name} was forwarded, and the decision is {outcome}")
         self._particulars.check(call, body)
+        identity = self._particulars.identity_of(call, body)
+        self._duties.check(call, FORMS[call.kind].family, body, identity)
         self._policy_fits(call, one.message, body)
         if call.complete:
             self._answer_fits(call, outcome)

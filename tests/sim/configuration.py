@@ -7,6 +7,7 @@ building configuration in any other way than through ``sidecar.config.read``.
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from pathlib import Path
 from typing import Final
@@ -39,6 +40,7 @@ SPOOL_BYTES_MAX: Final = 2 * 1024 * 1024
 _LINGER_SECONDS: Final = 2.0
 """So long that a crash mostly finds records that are not in the store."""
 
+_PSEUDONYM_KEY: Final = b"n" * 32
 _STYLES: Final = ("bearer", "x-api-key", "x-goog-api-key", "api-key")
 _TEXT: Final = f"""
 tenant = "{TENANT}"
@@ -162,6 +164,10 @@ def write(directory: Path, packs: Path, *, one_time: bool) -> SidecarConfig:
     parts = [_TEXT, f"[enrolment]\nhost_key_file = '{HOST_KEY}'\n"]
     if one_time:
         parts.append(f"one_time_token_file = '{TOKEN}'\n")
+    pseudonyms = directory / "pseudonyms.key"
+    pseudonyms.write_bytes(base64.b64encode(_PSEUDONYM_KEY))
+    pseudonyms.chmod(0o600)
+    parts.append(f"[pseudonyms]\nkey_file = '{pseudonyms}'\n")
     parts.append(f"[classification]\ncache_directory = '{packs}'\n")
     for style in _STYLES:
         file = directory / f"{style}.credential"

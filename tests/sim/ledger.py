@@ -53,7 +53,8 @@ class Call:
     """One call of an agent. ``forwarded``: how often it reached a provider; ``life``: of the
     daemon that was asked; ``complete``: whether its answer came whole; ``version_floor``: of the
     policy in force when it was asked; ``asked_at`` and ``asked_us``: loop time and true time;
-    ``sent``: what a provider sent whole."""
+    ``sent``: what a provider sent whole; ``asked``: the body as the agent sent it; ``got``: as a
+    provider got it, None where none did."""
 
     name: str
     kind: Kind
@@ -70,6 +71,8 @@ class Call:
     asked_at: float = 0.0
     asked_us: int = 0
     sent: Sent | None = None
+    asked: bytes = b""
+    got: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -95,7 +98,7 @@ class Ledger:
     ``crashes``: by the operation before which they came; ``rotten``: by
     instance and seq; ``alarmed``: instances of which a daemon's status said so; ``gone``: ids by
     instance and seq of what a restored store lost and nobody else has, ``gone_names`` of the
-    calls."""
+    calls; ``digest_keys``: what keys the digests in records, by instance."""
 
     calls: dict[str, Call] = field(default_factory=dict)
     answered: dict[str, int] = field(default_factory=dict)
@@ -106,6 +109,7 @@ class Ledger:
     alarmed: set[str] = field(default_factory=set)
     gone: dict[tuple[str, int], str] = field(default_factory=dict)
     gone_names: set[str | None] = field(default_factory=set)
+    digest_keys: dict[str, bytes] = field(default_factory=dict)
     crashes: Counter[str] = field(default_factory=Counter)
     counts: Counter[str] = field(default_factory=Counter)
 

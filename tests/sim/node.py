@@ -151,6 +151,9 @@ class Node:
         if disk.dead:
             code = None
             ledger.crashes[disk.cut_at or "now"] += 1
+        if daemon.parts is not None:
+            instance = daemon.parts.instance
+            ledger.digest_keys[instance.id] = instance.digest_key
         self._crash_scope = self.daemon = None
         if self.started.is_set():
             self.started = anyio.Event()

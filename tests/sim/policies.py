@@ -18,6 +18,7 @@ from gateway.issuing import Issued
 from gateway.seal import Signer
 from tests.sim.asking import FORMS, SPENDING
 from tests.sim.clock import EPOCH_US
+from tests.sim.duties import BOUNDED, NAMELESS, OBLIGATIONS, REDACTED, UNMET
 from tests.sim.ledger import Call
 from tests.sim.tokens import Identity
 from tests.sim.twists import AMOUNT_MAX
@@ -35,17 +36,18 @@ WRITERS: Final = "w"
 """Models that need the scope ``write``."""
 NIGHT: Final = "n"
 """Models that are closed from 01:10 to 01:40 by the local time of the policy's zone."""
-UNMET: Final = "o"
-"""Models with an obligation that daemons without a key for pseudonyms cannot meet."""
 HOME: Final = "d"
 """Models that may be asked in one region only."""
 TRIED: Final = "b"
 """Models that a rule of status ``shadow`` would deny."""
-CLASSES: Final = f"{VARYING * 4}{NEVER * 2}{APPROVAL * 2}{VERIFIED}{WRITERS}{NIGHT}{UNMET}"
+CLASSES: Final = (
+    f"{VARYING * 4}{NEVER * 2}{APPROVAL * 2}{VERIFIED}{WRITERS}{NIGHT}"
+    f"{REDACTED * 2}{BOUNDED}{NAMELESS}{UNMET}"
+)
 """One letter is drawn for each call; most are of a class that varies."""
 HOME_UPSTREAMS: Final = "us"
 
-_ALWAYS: Final = f"{APPROVAL}{VERIFIED}{WRITERS}{NIGHT}{UNMET}"
+_ALWAYS: Final = f"{APPROVAL}{VERIFIED}{WRITERS}{NIGHT}{UNMET}{REDACTED}{BOUNDED}{NAMELESS}"
 _HOUR_US: Final = 3_600_000_000
 _ZONE: Final = {
     "transitions": [
@@ -154,9 +156,17 @@ def _restrictions() -> Iterator[dict[str, object]]:
     yield on_models("nights", NIGHT, effect="deny", when=closed)
     home = [{"regions": [HOME_UPSTREAMS]}]
     yield on_models("home", HOME, effect="oblige", obligations=home)
-    nameless = [{"pseudonymise_user": True}]
-    yield on_models("nameless", UNMET, effect="oblige", obligations=nameless)
+    for letter in (REDACTED, BOUNDED, NAMELESS):
+        yield on_models(f"models-{letter}", letter, **_obliged(letter))
+    for letter in (REDACTED, UNMET):
+        tools = [f"orders/sim-{letter}-*"]
+        obliged = _obliged(letter)
+        yield {"id": f"tools-{letter}", "actions": ["tool_call"], "tools": tools, **obliged}
     yield on_models("tried", TRIED, effect="deny", status="shadow")
+
+
+def _obliged(letter: str) -> dict[str, object]:
+    return {"effect": "oblige", "obligations": [OBLIGATIONS[letter]]}
 
 
 def _never_true() -> Iterator[dict[str, object]]:
@@ -241,7 +251,9 @@ def _by_rules(version: Version, call: Call, name: str, identity: Identity, now_u
             return denied
     if form.operation in _TEXT_ACTIONS and letter not in version.allowed and letter not in _ALWAYS:
         return Ruled("deny", "no_grant")
-    if letter == UNMET and form.operation in _MODEL_ACTIONS:
+    # What goes together with other messages is changed by no obligation.
+    unmet = letter == UNMET or (letter == REDACTED and call.kind == "batch")
+    if unmet and form.operation == "tool_call":
         return Ruled("deny", "obligation_unsupported")
     asks_first = form.operation in _MODEL_ACTIONS or form.operation == "tool_call"
     if letter == APPROVAL and asks_first:

@@ -16,7 +16,8 @@ from gateway.call import Peer
 from gateway.io.incoming import ServeOptions
 from gateway.io.serve import serve_listener
 from gateway.wire import Answer, Incoming
-from tests.sim.asking import CALLER_KEY
+from tests.sim.asking import CALLER_KEY, FORMS
+from tests.sim.duties import fault_of
 from tests.sim.ledger import Ledger
 from tests.sim.net import Host
 from tests.sim.replies import JSON, Reply, reply_to
@@ -70,6 +71,7 @@ class Provider:
             return
         self._ledger.arrived(name)
         self._check_credentials(name, incoming)
+        self._check_body(name, body)
         mood = self._chance.random() / self.trouble if self.trouble else 1.0
         await anyio.sleep(self._chance.expovariate(2.0))
         if mood < 0.25:
@@ -93,6 +95,17 @@ class Provider:
             self._ledger.violate("credentials", f"{name} came without the company's key: {shown}")
         if any(one in shown for one in _IDENTITY):
             self._ledger.violate("credentials", f"{name} came with its caller's own: {shown}")
+
+    def _check_body(self, name: str, body: bytes) -> None:
+        """What was asked, but for what policy obliges a daemon to change."""
+        call = self._ledger.calls.get(name)
+        if call is None:
+            return
+        call.got = body
+        fault = fault_of(call, FORMS[call.kind].family, body)
+        if fault is not None:
+            self._ledger.violate("obligations", f"{name} ({call.kind}): {fault}")
+        self._ledger.counts["bodies changed"] += body != call.asked
 
     async def _fail(self, incoming: Incoming, mood: float) -> None:
         """An error, or an answer that no gateway may pass on."""

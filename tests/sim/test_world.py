@@ -47,6 +47,7 @@ if set(FIXED) <= set(SEEDS):
         assert totals.crashes >= 2_000
         assert totals.unsynced >= 0.45 * totals.crashes
         assert totals.names >= 0.10 * totals.crashes
+        assert totals.amended >= 200
 
 
 def test_one_seed_is_one_history(files: Path) -> None:

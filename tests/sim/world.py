@@ -26,6 +26,7 @@ from tests.sim.asking import draw_kind, fitted
 from tests.sim.central import Central
 from tests.sim.checkers import FinalCheck
 from tests.sim.clock import SimClock
+from tests.sim.duties import with_more_to_redact
 from tests.sim.entropy import SeededEntropy
 from tests.sim.intruder import Intruder
 from tests.sim.ledger import Call, Ledger
@@ -243,7 +244,7 @@ class World:
             name = call_name(letter, self._asked)
             floor = self.node.version_in_force() or 0
             call = Call(name=name, kind=kind, life=self.node.life, version_floor=floor)
-            call.twist = fitted(kind, draw_twist(chance))
+            call.twist = fitted(kind, with_more_to_redact(name, draw_twist(chance)))
             self.ledger.calls[name] = call
             if await agent.call(call):
                 made += 1
