@@ -85,9 +85,10 @@ def plan_of(seed: int) -> Plan:
     if seed % 10 == 8:
         return Plan(
             agents=20,
-            calls=102,
+            calls=100,
             think_seconds=1.0,
             weather_seconds=20.0,
+            crash_seconds=2.5,
             hang_up=0.1,
         )
     if seed % 10 == 9:
