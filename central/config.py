@@ -261,14 +261,26 @@ def check(config: CentralConfig) -> None:
     for token in config.one_time_tokens:
         _check_place(config, f"one_time_tokens {token.name!r}", token.tenant, token.region)
         _check_digest(f"one_time_tokens {token.name!r}", token.sha256)
+    _check_people(config)
+    _check_workloads(config)
+    _check_times(config)
+
+
+def _check_people(config: CentralConfig) -> None:
+    names: dict[str, str] = {}
     for person in config.people:
         _check_digest(f"people {person.name!r}", person.sha256)
         if not config.regions_of(person.tenant):
             raise ConfigInvalid(
                 f"people {person.name!r}: tenant {person.tenant!r} is not in tenants"
             )
-    _check_workloads(config)
-    _check_times(config)
+        if person.sha256 in names:
+            other = names[person.sha256]
+            raise ConfigInvalid(
+                f"people {person.name!r}: has the token of {other!r}, and a token is one person's: "
+                "give each entry one of its own"
+            )
+        names[person.sha256] = person.name
 
 
 def _check_record_store(config: CentralConfig) -> None:

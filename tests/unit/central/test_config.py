@@ -50,6 +50,13 @@ def test_defaults_are_those_of_one_machine(tmp_path: Path) -> None:
         ('[[people]]\nname="a"\ntenant="acme"\nrole="auditor"\nsha256="x"', "people 'a'"),
         (f'[[people]]\nname="a"\ntenant="b"\nrole="auditor"\nsha256="{"0" * 64}"', "tenant 'b'"),
         ('[[people]]\nname="a"\ntenant="acme"\nrole="king"\nsha256="x"', "role"),
+        (
+            "".join(
+                f'[[people]]\nname="{name}"\ntenant="acme"\nrole="operator"\nsha256="{"0" * 64}"\n'
+                for name in ("olaf", "olga")
+            ),
+            "people 'olga': has the token of 'olaf'",
+        ),
         ('[[hosts]]\nname="h"\ntenant="acme"\nregion="mars"\npub=""', "region 'mars'"),
         ('[[tenants]]\nname="acme"\nregions=["x"]', "twice"),
         ('[[tenants]]\nname="Acme!"\nregions=["x"]', "Acme!"),
