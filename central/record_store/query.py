@@ -77,7 +77,7 @@ class Page(msgspec.Struct, frozen=True):
 class RecordDetail(msgspec.Struct, frozen=True):
     """``payload`` and ``signature``: base64 of the exact bytes. ``certificate``: the envelope
     that entitles the key, or None while it is uncertified; ``revocations``: what took that key
-    back. ``completions``: ids of those."""
+    back. ``completions``: ids of those that its own instance wrote."""
 
     leading: record.Leading
     payload: str
@@ -171,24 +171,25 @@ def detail(connection: sqlite3.Connection, log: Log | None, name: str) -> Record
         raise Refused("not_found")
     column, value = _lookup(name)
     row = connection.execute(
-        "SELECT leaf_index, received_us, kid, record_hash, payload, signature, id"  # noqa: S608
+        "SELECT leaf_index, received_us, kid, record_hash, payload, signature"  # noqa: S608
         f" FROM record WHERE log = ? AND {column} = ? ORDER BY leaf_index LIMIT 1",
         (log.log, value),
     ).fetchone()
     if row is None:
         raise Refused("not_found")
-    leaf_index, received_us, kid, digest, payload, signature, record_id = row
+    leaf_index, received_us, kid, digest, payload, signature = row
+    leading = record.decode_leading(payload)
     certificate = connection.execute(
         "SELECT envelope FROM certificate WHERE log = ? AND kid = ?"
         " ORDER BY not_after_us DESC LIMIT 1",
         (log.log, kid),
     ).fetchone()
     completions = connection.execute(
-        "SELECT id FROM record WHERE log = ? AND of_id = ? ORDER BY leaf_index",
-        (log.log, record_id),
+        "SELECT id FROM record WHERE log = ? AND of_id = ? AND instance = ? ORDER BY leaf_index",
+        (log.log, leading.id, leading.chain.instance),
     ).fetchall()
     return RecordDetail(
-        leading=record.decode_leading(payload),
+        leading=leading,
         payload=base64.b64encode(payload).decode(),
         signature=base64.b64encode(signature).decode(),
         envelope=seal.envelope(documents.RECORD, payload, [(kid, signature)]),

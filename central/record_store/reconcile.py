@@ -38,7 +38,8 @@ _WITHOUT_COMPLETION: Final = """
 SELECT r.id, r.instance, r.seq, r.time_us FROM record r
 WHERE r.log = ? AND r.time_us < ?
 AND r.kind = 'decision' AND r.stage = 'request' AND r.outcome IN ('allow', 'error_open')
-AND NOT EXISTS (SELECT 1 FROM record c WHERE c.log = r.log AND c.of_id = r.id)
+AND NOT EXISTS (SELECT 1 FROM record c
+    WHERE c.log = r.log AND c.of_id = r.id AND c.instance = r.instance)
 ORDER BY r.time_us DESC
 """
 _KEPT: Final = """

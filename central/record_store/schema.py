@@ -11,6 +11,7 @@ proved the start, where that can be one daemon at a time only. ``own_instance`` 
 own chains, in the order they began.
 ``log.peaks`` are the hashes of the complete subtrees that ``log.size`` leaves make up, ``tile``
 holds those of C2SP tlog-tiles.
+``record_of`` ends with whose a completion is: only who made a call says how it ended.
 The members of ``record_time`` after the first three order nothing: a filter that has no index of
 its own is checked there, without reading whole rows.
 ``log_behind`` holds, by instance, what was seen of this log that it does not have, and the person
@@ -24,7 +25,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 4
+VERSION: Final = 5
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS log (
@@ -216,7 +217,7 @@ CREATE TABLE IF NOT EXISTS record (
 CREATE INDEX IF NOT EXISTS record_hash ON record (log, record_hash);
 CREATE INDEX IF NOT EXISTS record_id ON record (log, id);
 CREATE INDEX IF NOT EXISTS record_of
-    ON record (log, of_id, time_us, leaf_index) WHERE of_id IS NOT NULL;
+    ON record (log, of_id, time_us, leaf_index, instance) WHERE of_id IS NOT NULL;
 CREATE INDEX IF NOT EXISTS record_time ON record (
     log, time_us, leaf_index,
     kind, reason, level, operation, provider, route, tool, tool_server, policy_digest

@@ -117,9 +117,16 @@ def _acknowledge_and_recover(connection: sqlite3.Connection) -> None:
             recovery.keep(connection, log, recovery.claim_of(told, by))
 
 
+def _tell_whose_completion(connection: sqlite3.Connection) -> None:
+    """4 → 5: the index of completions, made again, knows whose they are. It is gone already where
+    an earlier step dropped it."""
+    connection.execute("DROP INDEX IF EXISTS record_of")
+
+
 UPGRADES: Final[dict[int, Upgrade]] = {
     1: _grow_trees,
     2: _grade_and_attest,
     3: _acknowledge_and_recover,
+    4: _tell_whose_completion,
 }
 """Version → what leads to the one after it."""

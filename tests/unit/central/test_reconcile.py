@@ -87,6 +87,24 @@ def test_a_call_whose_outcome_nobody_knows_is_named_once_it_is_old(
     assert {item["seq"] for item in found["items"]} == {1, 4}
 
 
+def test_nobody_but_who_made_a_call_says_how_it_ended(
+    deployment: Deployment, daemon: Daemon
+) -> None:
+    lost = call(daemon)
+    daemon.ship(lost)
+    other = Daemon(deployment, 2).ready()
+    other.ship(other.completion(lost))
+    deployment.clock.now_us += 61_000_000
+    found = told(deployment, older_than_seconds=60)["decisions_without_completion"]
+    assert [item["id"] for item in found["items"]] == [lost.id]
+    assert deployment.get(f"/v1/records/{lost.id}")["completions"] == []
+    done = daemon.completion(lost)
+    daemon.ship(done)
+    assert deployment.get(f"/v1/records/{lost.id}")["completions"] == [done.id]
+    found = told(deployment, older_than_seconds=60)["decisions_without_completion"]
+    assert found["items"] == []
+
+
 @pytest.mark.parametrize(
     ("counted", "discrepancies"),
     [

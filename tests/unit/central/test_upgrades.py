@@ -102,6 +102,8 @@ def test_an_upgraded_file_has_the_tables_of_a_new_one(
     _open(new)
     kinds = "SELECT type, name FROM sqlite_master WHERE name NOT LIKE 'sqlite_%' ORDER BY name"
     assert _rows(then, kinds) == _rows(new, kinds)
+    indexes = "SELECT name, sql FROM sqlite_master WHERE type = 'index' ORDER BY name"
+    assert _rows(then, indexes) == _rows(new, indexes)
     with sqlite3.connect(then) as upgraded, sqlite3.connect(new) as made:
         for table, columns in _tables(made).items():
             assert sorted(_columns(upgraded, table)) == sorted(columns), table
