@@ -1,7 +1,8 @@
 """The ``gatepost`` command: one sub-command per noun, each imported only when it is used.
 
-Owns: the list of commands and the exit codes (0 done, 1 failed, 2 usage or input/output, 3
-nothing false but incomplete; daemons: 0, 74, 75, 78). Refuses: doing anything itself.
+Owns: the list of commands, the page that each is explained on, and the exit codes (0 done, 1
+failed, 2 usage or input/output, 3 nothing false but incomplete; daemons: 0, 74, 75, 78). Refuses:
+doing anything itself.
 """
 
 from __future__ import annotations
@@ -35,8 +36,37 @@ _COMMANDS: Final[dict[str, tuple[str, str]]] = {
 }
 
 
+_PAGES: Final[dict[str, str]] = {
+    "run": "docs/operations.md",
+    "drain": "docs/operations.md",
+    "central": "docs/operations.md",
+    "witness": "docs/operations.md",
+    "issuer": "docs/operations.md",
+    "demo": "docs/keys.md",
+    "up": "docs/first-export.md",
+    "env": "docs/first-export.md",
+    "init": "docs/configuration.md",
+    "check-config": "docs/configuration.md",
+    "status": "docs/operations.md",
+    "tail": "docs/operations.md",
+    "spool": "docs/operations.md",
+    "store": "docs/operations.md",
+    "keys": "docs/keys.md",
+    "policy": "docs/policy.md",
+    "replay": "docs/policy.md",
+    "verify": "docs/verifying.md",
+}
+"""Command → the page that shows it at work; its help ends with it."""
+
+
 class _Commands(LazyGroup):
     entries: ClassVar[dict[str, tuple[str, str]]] = _COMMANDS
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            command.epilog = f"Shown at work in {_PAGES[cmd_name]}."
+        return command
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import click
 import pytest
 
 from gatepost import configuration_page
@@ -51,6 +52,15 @@ def test_every_gatepost_command_in_the_docs_exists(page: Path) -> None:
 def test_every_make_target_in_the_readme_exists() -> None:
     for target in re.findall(r"(?:^ {4}|`)make ([a-z-]+)", README, re.M):
         assert re.search(rf"^{target}:", MAKEFILE, re.M), target
+
+
+def test_every_command_names_the_page_that_shows_it_at_work() -> None:
+    context = click.Context(main)
+    for name in main.list_commands(context):
+        command = main.get_command(context, name)
+        assert command is not None
+        (page,) = re.findall(r"docs/[a-z-]+\.md", command.get_help(context))
+        assert f"gatepost {name}" in (ROOT / page).read_text(), f"{name}: {page}"
 
 
 def test_every_command_that_is_listed_explains_itself() -> None:
