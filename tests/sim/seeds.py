@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-FIXED: Final = (3, 18, 168, 48, 38, 198, 138, 78, 108, 28, 9, 15, 5)
+FIXED: Final = (3, 138, 198, 38, 48, 18, 168, 158, 78, 108, 9, 15, 5)
 """The longest worlds first."""
 
 
