@@ -124,6 +124,11 @@ class Container:
 
     def __exit__(self, *details: object) -> None:
         if self.running:
+            # Whoever gave up root no longer dies with its parent: the kernel forgets that it should
+            # (prctl(2), PR_SET_PDEATHSIG).
+            child = _child_of(self._outer.pid)
+            if child is not None:
+                os.kill(child, signal.SIGKILL)
             self._outer.kill()
         self._outer.wait(_END_SECONDS_MAX)
         assert self._outer.stdout is not None
