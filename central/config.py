@@ -33,6 +33,8 @@ _PORTS_ALONE: Final[dict[ServiceName, int]] = {"records": 4144, "issuer": 4145}
 
 _NAME: Final = re.compile(vocabulary.NAME_PATTERN)
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
+_NO_TOKEN: Final = "0" * 64
+"""Stands in a configuration to start from, for each person who has no token yet."""
 _SCOPE: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}(/[a-z0-9][a-z0-9._-]{0,62}){0,7}")
 
 
@@ -274,7 +276,7 @@ def _check_people(config: CentralConfig) -> None:
             raise ConfigInvalid(
                 f"people {person.name!r}: tenant {person.tenant!r} is not in tenants"
             )
-        if person.sha256 in names:
+        if person.sha256 in names and person.sha256 != _NO_TOKEN:
             other = names[person.sha256]
             raise ConfigInvalid(
                 f"people {person.name!r}: has the token of {other!r}, and a token is one person's: "

@@ -52,7 +52,7 @@ def test_defaults_are_those_of_one_machine(tmp_path: Path) -> None:
         ('[[people]]\nname="a"\ntenant="acme"\nrole="king"\nsha256="x"', "role"),
         (
             "".join(
-                f'[[people]]\nname="{name}"\ntenant="acme"\nrole="operator"\nsha256="{"0" * 64}"\n'
+                f'[[people]]\nname="{name}"\ntenant="acme"\nrole="operator"\nsha256="{"5" * 64}"\n'
                 for name in ("olaf", "olga")
             ),
             "people 'olga': has the token of 'olaf'",
