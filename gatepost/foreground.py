@@ -50,7 +50,10 @@ def run_daemon(config: SidecarConfig, live: Live) -> int:
     # What was imported lives as long as the process. To look for garbage in it would stop the event
     # loop for 50 ms each time; frozen, it is not looked at.
     gc.freeze()
-    code = anyio.run(_live, config, live, backend_options={"use_uvloop": _has_uvloop()})
+    try:
+        code = anyio.run(_live, config, live, backend_options={"use_uvloop": _has_uvloop()})
+    finally:
+        gc.unfreeze()
     _drop_what_cannot_be_written()
     return code
 

@@ -23,9 +23,6 @@ def test_a_daemon_does_not_stop_to_look_for_garbage_in_what_it_imported() -> Non
         return EXIT_CODE
 
     before = len(gc.get_objects())
-    try:
-        code = foreground.run_daemon(parse(toml(SMALLEST)), live)
-    finally:
-        gc.unfreeze()
-    assert code == EXIT_CODE
+    assert foreground.run_daemon(parse(toml(SMALLEST)), live) == EXIT_CODE
     assert looked_at[0] < before / 10
+    assert len(gc.get_objects()) > before / 2, "what a process does afterwards is its own matter"
